@@ -1,0 +1,1 @@
+"""Carriers of publications between nodes."""

@@ -1,0 +1,1 @@
+"""Load scenarios against a running gateway over real sockets."""
