@@ -62,6 +62,4 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-RETRYABLE: Final = frozenset(
-    {ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.INTERNAL}
-)
+RETRYABLE: Final = frozenset({ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.INTERNAL})

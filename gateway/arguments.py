@@ -1,0 +1,184 @@
+"""The arguments of the command line, and the help that teaches them."""
+
+import argparse
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from gateway.log import FORMATTERS, LEVELS
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+
+DESCRIPTION: Final = """\
+A realtime gateway: channels with history over WebSocket, server-sent events and long-poll.
+
+Try it in three terminals:
+  gateway serve
+  gateway subscribe news
+  gateway publish news '{"title": "hello"}'
+"""
+
+EXIT_STATUSES: Final = """\
+exit status:
+  0    done; also when the reader of stdout went away
+  1    the port cannot be used, or the gateway cannot be reached or refused
+  2    wrong arguments, configuration or data
+  130  stopped with Ctrl-C (`serve` drains instead and ends with 0)
+
+`gateway COMMAND --help` shows the options and examples of one command.
+"""
+
+SERVE_EXAMPLES: Final = """\
+examples:
+  gateway serve
+      listen on 127.0.0.1:8080 and print where everything is
+  gateway serve --host 0.0.0.0 --port 9000 --config gateway.toml
+      flags win over the environment, which wins over the file
+  GATEWAY_CHANNELS__HISTORY_COUNT=50 gateway serve
+      every setting of `gateway config` can come from GATEWAY_SECTION__FIELD
+  GATEWAY_AUTH__API_KEY=secret gateway serve --log-format json --access-log
+      ask publishers for a key; log for machines, one line per request
+
+Ctrl-C or SIGTERM drains: clients are told to reconnect, then everything is closed.
+"""
+
+PUBLISH_EXAMPLES: Final = """\
+examples:
+  gateway publish news '{"title": "hello"}'
+  gateway publish news '"a JSON string has quotes of its own"'
+  gateway publish news --text 'or let this option add them'
+  tail -f events.jsonl | gateway publish news -
+      one publication per line
+  gateway publish --url https://gateway.example.org news 42
+      GATEWAY_URL and GATEWAY_API_KEY spare the options, and keep the key out of `ps`
+
+Prints {"channel", "epoch", "offset"} for each publication.
+"""
+
+SUBSCRIBE_EXAMPLES: Final = """\
+examples:
+  gateway subscribe news
+  gateway subscribe news sports | jq .data
+  gateway subscribe news --count 1
+      wait for one message, then stop
+  gateway subscribe news --cursor CURSOR
+      go on where an earlier one stopped; it printed the cursor when it did
+
+Messages go to stdout, one JSON object per line. What happens to the connection goes to stderr. When
+it breaks, it is made again and nothing is lost that the history still has; what it no longer has is
+told as a gap. Only a first attempt that fails ends the command.
+"""
+
+CONFIG_EXAMPLES: Final = """\
+examples:
+  gateway config
+      the defaults and what the environment changes, as TOML; secrets are hidden
+  gateway config > gateway.toml
+      a file to start from
+  gateway config --config gateway.toml --check
+      say only whether `gateway serve` would accept it
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; what it returns has `command`, a key of COMMANDS, and that one's options."""
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description=DESCRIPTION,
+        epilog=EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"gateway {version('realtime-gateway')}"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, (summary, examples, add_arguments) in COMMANDS.items():
+        parser = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(command=name)
+        add_arguments(parser)
+    return parser
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    on_or_off = argparse.BooleanOptionalAction
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    parser.add_argument(
+        "--log-format", choices=tuple(FORMATTERS), default="text", help="default: text; on stderr"
+    )
+    parser.add_argument(
+        "--access-log", action=on_or_off, default=False, help="log a line for each HTTP request"
+    )
+    parser.add_argument(
+        "--uvloop", action=on_or_off, default=True, help="the faster event loop where installed"
+    )
+
+
+def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("data", metavar="DATA", help="JSON; `-` for one publication per stdin line")
+    parser.add_argument(
+        "--text", action="store_true", help="DATA is text, to be published as a JSON string"
+    )
+    _add_remote_arguments(parser)
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        default=os.environ.get("GATEWAY_API_KEY"),
+        help="what the gateway's auth.api_key asks for; default: GATEWAY_API_KEY",
+    )
+
+
+def _add_subscribe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channels", metavar="CHANNEL", nargs="+")
+    parser.add_argument("--cursor", help="go on from there instead of from now")
+    parser.add_argument(
+        "--count", type=_parse_count, metavar="N", help="stop after N messages; default: never"
+    )
+    _add_remote_arguments(parser)
+    parser.set_defaults(api_key=None)
+
+
+def _add_config_command_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_config_arguments(parser)
+    parser.add_argument("--check", action="store_true", help="only say whether it is valid")
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
+    parser.add_argument("--host", help="address to listen on; default: 127.0.0.1")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for any; default: 8080")
+
+
+def _add_remote_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("GATEWAY_URL", DEFAULT_URL),
+        help=f"the gateway; default: GATEWAY_URL, then {DEFAULT_URL}",
+    )
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]]] = {
+    "serve": ("run the gateway", SERVE_EXAMPLES, _add_serve_arguments),
+    "publish": ("publish to a channel", PUBLISH_EXAMPLES, _add_publish_arguments),
+    "subscribe": (
+        "print what is published to channels",
+        SUBSCRIBE_EXAMPLES,
+        _add_subscribe_arguments,
+    ),
+    "config": ("print the effective configuration", CONFIG_EXAMPLES, _add_config_command_arguments),
+}

@@ -1,0 +1,57 @@
+"""What a broker must do: the interface between a node and whatever carries publications.
+
+A broker owns the offsets, the epochs and the history of every channel. A node talks to exactly one.
+Its methods return futures because a broker may have to ask another machine; one that knows the
+answer at once returns a future that is done, and then the answer is used in the same turn.
+"""
+
+from asyncio import Future
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.stream import Draft, Page, Stream
+from protocol.cursor import Position
+
+# Called whenever a followed stream has grown; not called for others.
+Deliver = Callable[[Stream], None]
+
+
+class Broker(Protocol):
+    """Carries publications; every failure is BrokerUnavailable or a MessageError, in the future.
+
+    Order: publications of one channel are appended in the order in which publish was called on a
+    node, and every node's stream of a channel grows in the order of offsets without a hole.
+    """
+
+    async def start(self, deliver: Deliver) -> None:
+        """Become usable; call deliver(stream) after every growth of a followed stream."""
+
+    async def stop(self) -> None:
+        """Give up everything that is held; pending futures fail with BrokerUnavailable."""
+
+    def follow(self, channel: str) -> "Future[Stream]":
+        """Return this node's stream of channel, which from now on grows with every publication.
+
+        Following twice returns the same stream and is undone by one unfollow. Fails with
+        MessageError (limit_reached) when the node has as many channels as it may.
+        """
+
+    def unfollow(self, channel: str) -> None:
+        """Let the stream of channel go; whoever follows it again within its retention finds it."""
+
+    def publish(self, channel: str, draft: Draft) -> "Future[Position]":
+        """Append draft to channel and return its place, once it is as durable as promised.
+
+        Fails with MessageError (limit_reached) when it would open one channel too many.
+        """
+
+    def history(
+        self,
+        channel: str,
+        position: Position | None,
+        *,
+        limit: int,
+        max_bytes: int,
+        is_reverse: bool,
+    ) -> "Future[Page]":
+        """Return a page of what channel retains, as Stream.page describes it."""

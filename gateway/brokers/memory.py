@@ -1,0 +1,136 @@
+"""The broker of a single node: streams in this process's memory, gone when it ends.
+
+A channel exists from its first publication, subscription or read until it has been unused for
+its history's age; then it is forgotten and would begin again with a new epoch.
+"""
+
+import secrets
+import time
+from asyncio import Future, get_running_loop
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateway.broker import Deliver
+from gateway.config import ChannelsConfig
+from gateway.stream import Draft, Page, Stream
+from protocol.codes import ErrorCode
+from protocol.cursor import Position
+from protocol.errors import MessageError
+
+T = TypeVar("T")
+
+# 48 random bits: two lifetimes of a channel share an epoch once in 2^48, and a cursor stays short.
+_EPOCH_BYTES = 6
+# About a millisecond of work.
+_CHECKS_PER_CALL = 1000
+
+
+class MemoryBroker:
+    """All channels of one node; nothing is awaited, so every future it returns is done."""
+
+    def __init__(self, config: ChannelsConfig, *, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._clock = clock
+        self._streams: dict[str, Stream] = {}
+        self._deliver: Deliver | None = None
+        # Every stream once, in the order in which they are looked at for being unused.
+        self._unchecked: deque[Stream] = deque()
+
+    @property
+    def channel_count(self) -> int:
+        """How many channels exist."""
+        return len(self._streams)
+
+    async def start(self, deliver: Deliver) -> None:
+        """Use deliver for followed streams from now on."""
+        self._deliver = deliver
+
+    async def stop(self) -> None:
+        """Forget every channel."""
+        self._deliver = None
+        self._streams.clear()
+        self._unchecked.clear()
+
+    def follow(self, channel: str) -> "Future[Stream]":
+        """Return the stream of channel, marked as followed up to its end."""
+        try:
+            stream = self._open(channel)
+        except MessageError as error:
+            return _failed(error)
+        if stream.delivered is None:
+            stream.delivered = stream.last
+        return _done(stream)
+
+    def unfollow(self, channel: str) -> None:
+        """Forget channel once its retention is over, unless it is used again before."""
+        stream = self._streams.get(channel)
+        if stream is not None:
+            stream.delivered = None
+            stream.used = self._clock()
+            stream.trim()
+
+    def publish(self, channel: str, draft: Draft) -> "Future[Position]":
+        """Append draft to channel and return its place."""
+        try:
+            stream = self._open(channel)
+        except MessageError as error:
+            return _failed(error)
+        stream.append(draft)
+        if stream.delivered is not None and self._deliver is not None:
+            self._deliver(stream)
+        return _done(stream.end)
+
+    def history(
+        self,
+        channel: str,
+        position: Position | None,
+        *,
+        limit: int,
+        max_bytes: int,
+        is_reverse: bool,
+    ) -> "Future[Page]":
+        """Return a page of what channel retains."""
+        try:
+            stream = self._open(channel)
+        except MessageError as error:
+            return _failed(error)
+        return _done(stream.page(position, limit=limit, max_bytes=max_bytes, is_reverse=is_reverse))
+
+    def forget_unused(self) -> None:
+        """Drop channels that nobody has used for the history's age; called about once a second.
+
+        Looks at the next few channels of all, so that a million of them never hold the loop.
+        """
+        unused_since = self._clock() - self._config.history_age_s
+        for _ in range(min(len(self._unchecked), _CHECKS_PER_CALL)):
+            stream = self._unchecked.popleft()
+            stream.trim()
+            if stream.delivered is None and stream.is_empty and stream.used <= unused_since:
+                del self._streams[stream.name]
+            else:
+                self._unchecked.append(stream)
+
+    def _open(self, channel: str) -> Stream:
+        stream = self._streams.get(channel)
+        if stream is None:
+            if len(self._streams) >= self._config.max_channels:
+                text = f"this node holds {self._config.max_channels} channels, as many as it may"
+                raise MessageError(ErrorCode.LIMIT_REACHED, text)
+            epoch = secrets.token_urlsafe(_EPOCH_BYTES)
+            stream = Stream(channel, epoch, self._config, self._clock)
+            self._streams[channel] = stream
+            self._unchecked.append(stream)
+        return stream
+
+
+def _done(result: T) -> "Future[T]":
+    future: Future[T] = get_running_loop().create_future()
+    future.set_result(result)
+    return future
+
+
+def _failed(error: MessageError) -> "Future[T]":
+    future: Future[T] = get_running_loop().create_future()
+    future.set_exception(error)
+    return future

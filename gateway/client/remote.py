@@ -1,0 +1,316 @@
+"""A gateway seen from another process: publish to it, and follow its channels.
+
+It blocks on the standard library's HTTP client, which suits a command line and a script. It keeps
+the promise of the client protocol across reconnects by handing back the last cursor it saw as
+`Last-Event-ID`.
+"""
+
+import codecs
+import http.client
+import random
+import re
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+import msgspec
+
+from gateway.errors import GatewayError
+
+# The gateway sends a comment at least every 25 s and proxies cut after 60 s: what is silent for
+# longer is gone.
+SILENCE_S: Final = 75.0
+# Where the server names no `retry:`. Doubled at every failure in a row up to the limit, each time
+# shortened by up to half at random, so that the clients of a restarted gateway do not come back
+# together.
+RETRY_S: Final = 1.0
+MAX_RETRY_S: Final = 30.0
+# One event; far above a publication that a gateway accepts by default, and a bound where the peer
+# is no gateway.
+MAX_EVENT_CHARACTERS: Final = 16 * 1024 * 1024
+READ_BYTES: Final = 64 * 1024
+
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_CONNECTIONS: Final[dict[str, type[http.client.HTTPConnection]]] = {
+    "http": http.client.HTTPConnection,
+    "https": http.client.HTTPSConnection,
+}
+
+
+class RemoteError(GatewayError):
+    """The gateway did not do what was asked.
+
+    status is that of its answer where there was one, code its name for the error.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Unreachable(RemoteError):
+    """No answer came, or it broke off."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of a text/event-stream; last_event_id is the stream's as of this event."""
+
+    type: str
+    data: str
+    last_event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The stream ended or could not be opened; the next attempt comes after delay_s."""
+
+    reason: str
+    delay_s: float
+
+
+class EventStreamDecoder:
+    """Turns the bytes of one text/event-stream into events. WHATWG HTML section 9.2.6."""
+
+    __slots__ = (
+        "_data",
+        "_decoder",
+        "_held",
+        "_id",
+        "_is_after_cr",
+        "_tail",
+        "_type",
+        "last_event_id",
+        "retry_ms",
+    )
+
+    def __init__(self, last_event_id: str = "", retry_ms: int | None = None) -> None:
+        """Start a stream, with what the stream before it left."""
+        # "utf-8-sig" because one byte order mark at the start is not part of the stream.
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        self._tail = ""
+        self._is_after_cr = False
+        self._type = ""
+        self._id = last_event_id
+        self._data: list[str] = []
+        self._held = 0
+        self.last_event_id = last_event_id
+        self.retry_ms = retry_ms
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Return the events that data completes, oldest first; keep an incomplete one.
+
+        Raises RemoteError for an event above MAX_EVENT_CHARACTERS; the decoder is unusable
+        afterwards.
+        """
+        text = self._decoder.decode(data)
+        if not text:
+            return []
+        if self._is_after_cr:  # that CR has ended its line; a LF now belongs to it
+            text = text.removeprefix("\n")
+        self._is_after_cr = text.endswith("\r")
+        *lines, self._tail = _LINE_END.split(self._tail + text)
+        events = [event for line in lines if (event := self._take(line)) is not None]
+        if self._held + len(self._tail) > MAX_EVENT_CHARACTERS:
+            raise RemoteError(f"an event is longer than {MAX_EVENT_CHARACTERS} characters")
+        return events
+
+    def _take(self, line: str) -> StreamEvent | None:
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(":")  # a comment is a field without a name
+        value = value.removeprefix(" ")
+        if field == "data":
+            self._data.append(value)
+            self._held += len(value) + 1
+        elif field == "event":
+            self._type = value
+        elif field == "id" and "\0" not in value:
+            self._id = value
+        elif field == "retry" and value.isascii() and value.isdigit():
+            self.retry_ms = int(value)
+        return None
+
+    def _dispatch(self) -> StreamEvent | None:
+        # Only now: an id whose event breaks off would resume behind that event.
+        self.last_event_id = self._id
+        event = StreamEvent(self._type or "message", "\n".join(self._data), self._id)
+        has_data = bool(self._data)
+        self._type, self._data, self._held = "", [], 0
+        return event if has_data else None
+
+
+class RemoteGateway:
+    """A running gateway by its URL; publishes over one connection, follows over another."""
+
+    __slots__ = ("_api_key", "_connection", "_url", "url")
+
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        """Open nothing yet. Raises ValueError where url or api_key cannot be sent at all."""
+        if not (api_key is None or (api_key.isascii() and api_key.isprintable())):
+            raise ValueError("the API key has characters that no header can carry")
+        self.url = url
+        self._url = _parse_url(url)
+        self._api_key = api_key
+        self._connection: http.client.HTTPConnection | None = None
+
+    def publish(self, channel: str, data: bytes) -> bytes:
+        """Publish data, which is JSON, and return the result's JSON; the connection stays open.
+
+        Raises RemoteError where the gateway refuses or cannot be reached. Nothing is sent twice:
+        after Unreachable the publication may or may not be in the channel.
+        """
+        headers = {"Content-Type": "application/json"}
+        if self._api_key is not None:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        body = msgspec.json.encode({"channel": channel, "data": msgspec.Raw(data)})
+        try:
+            with self._reaching():
+                connection = self._connect()
+                connection.request("POST", f"{self._url.path}/publish", body, headers)
+                response = connection.getresponse()
+                answer = response.read()
+        except Unreachable:
+            self.close()
+            raise
+        if not 200 <= response.status < 300:
+            raise _refusal(response, answer)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection that publish keeps."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def follow(
+        self,
+        channels: list[str],
+        cursor: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> Iterator[StreamEvent | Reconnecting]:
+        """Yield what happens in channels from cursor on, or from now, for ever.
+
+        A stream that ends is opened again at the last cursor it gave, after pause has waited.
+        Raises Unreachable where the first attempt fails, because then the URL may be wrong, and
+        RemoteError where the gateway refuses for a reason that the next attempt would meet again.
+        """
+        path = f"{self._url.path}/sse?{_query(channels, cursor)}"
+        decoder = EventStreamDecoder()
+        is_known, failures = False, 0
+        while True:
+            try:
+                with closing(self._open()) as connection:
+                    response = self._request_stream(connection, path, decoder.last_event_id)
+                    is_known = True
+                    for event in self._read_events(response, decoder):
+                        failures = 0
+                        yield event
+                reason = "the stream ended"
+            except RemoteError as error:
+                if not _is_transient(error, is_known):
+                    raise
+                reason = str(error)
+            delay_s = _delay_s(decoder.retry_ms, failures)
+            failures += 1
+            yield Reconnecting(reason, delay_s)
+            pause(delay_s)
+            decoder = EventStreamDecoder(decoder.last_event_id, decoder.retry_ms)
+
+    def _request_stream(
+        self, connection: http.client.HTTPConnection, path: str, last_event_id: str
+    ) -> http.client.HTTPResponse:
+        """Return the answer to a request for a stream whose head is as it should be."""
+        headers: dict[str, str | bytes] = {"Accept": "text/event-stream"}
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id.encode()
+        with self._reaching():
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise _refusal(response, response.read())
+        if response.headers.get_content_type() != "text/event-stream":
+            raise RemoteError(f"{self.url} answers, but not as a gateway does", status=200)
+        return response
+
+    def _read_events(
+        self, response: http.client.HTTPResponse, decoder: EventStreamDecoder
+    ) -> Iterator[StreamEvent]:
+        while True:
+            with self._reaching():
+                data = response.read1(READ_BYTES)
+            if not data:
+                return
+            yield from decoder.feed(data)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn what the network does to us into Unreachable."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            text = (isinstance(error, OSError) and error.strerror) or str(error)
+            reason = text or type(error).__name__
+            raise Unreachable(f"cannot reach {self.url}: {reason}") from error
+
+    def _open(self) -> http.client.HTTPConnection:
+        """Return a connection of its own, which connects when it is first used."""
+        open_connection = _CONNECTIONS[self._url.scheme]
+        return open_connection(str(self._url.hostname), self._url.port, timeout=SILENCE_S)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        """Return the kept connection, or a new one where the gateway has closed it meanwhile."""
+        if self._connection is not None and _is_readable(self._connection):
+            self.close()
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+
+def _parse_url(url: str) -> SplitResult:
+    """Return the parts of url, the path without its final slash. Raises ValueError."""
+    parts = urlsplit(url)
+    is_usable = parts.scheme in _CONNECTIONS and parts.hostname and parts.port != 0
+    if not is_usable or parts.query or parts.fragment:
+        raise ValueError("expected a URL as http://127.0.0.1:8080")
+    return parts._replace(path=quote(parts.path.rstrip("/"), safe="/%"))
+
+
+def _query(channels: list[str], cursor: str | None) -> str:
+    pairs = [("channel", channel) for channel in channels]
+    return urlencode(pairs + ([] if cursor is None else [("cursor", cursor)]))
+
+
+def _refusal(response: http.client.HTTPResponse, body: bytes) -> RemoteError:
+    """Return the gateway's error as an exception, or the bare status of somebody else's answer."""
+    try:
+        error = msgspec.json.decode(body, type=dict[str, object])
+        code, message = str(error["code"]), str(error["message"])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+        return RemoteError(f"refused: {response.status} {response.reason}", status=response.status)
+    return RemoteError(f"refused: {message} ({code})", status=response.status, code=code)
+
+
+def _is_transient(error: RemoteError, is_known: bool) -> bool:
+    """Tell whether the same request may succeed later. RFC 9110 section 15: 408, 429 and 5xx."""
+    if error.status is None:
+        return is_known and isinstance(error, Unreachable)
+    return error.status in (408, 429) or error.status >= 500
+
+
+def _delay_s(retry_ms: int | None, failures: int) -> float:
+    base_s = RETRY_S if retry_ms is None else retry_ms / 1000
+    full_s: float = min(base_s * 2.0 ** min(failures, 16), MAX_RETRY_S)
+    return full_s * random.uniform(0.5, 1.0)
+
+
+def _is_readable(connection: http.client.HTTPConnection) -> bool:
+    """Tell whether something waits on an idle connection, which can only be its end."""
+    if connection.sock is None:
+        return False
+    return bool(select.select([connection.sock], [], [], 0)[0])

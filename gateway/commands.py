@@ -1,0 +1,243 @@
+"""What each command of the client protocol does: one handler per command, in one table."""
+
+from asyncio import Future
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gateway.broker import Broker
+from gateway.config import SessionConfig
+from gateway.errors import BrokerUnavailable
+from gateway.hub import Hub, Start, gap_push
+from gateway.session import Session
+from gateway.stream import Draft, Page, Stream
+from protocol.codes import Disconnect, ErrorCode
+from protocol.cursor import Position, decode_cursor, encode_cursor
+from protocol.errors import MessageError
+from protocol.messages import (
+    Auth,
+    Codec,
+    Command,
+    History,
+    HistoryPage,
+    Member,
+    Ping,
+    Pong,
+    Presence,
+    PresencePage,
+    Publish,
+    Published,
+    Push,
+    Subscribe,
+    Unsubscribe,
+    Unsubscribed,
+    error_push,
+)
+from protocol.publication import MAX_CHANNEL_BYTES, check_channel
+
+T = TypeVar("T")
+
+# How many members of a channel one reply names; count tells the whole.
+PRESENCE_LIMIT: Final = 1000
+# How much data one history reply holds at most; its cursor leads to the rest.
+HISTORY_BYTES: Final = 1024 * 1024
+
+
+class Commands:
+    """Obeys the commands of sessions; every failure becomes an `error` and harms nobody else."""
+
+    def __init__(self, hub: Hub, broker: Broker, config: SessionConfig) -> None:
+        self._hub = hub
+        self._broker = broker
+        self._config = config
+
+    def receive(self, session: Session, codec: Codec, message: str | bytes) -> None:
+        """Obey the command that message holds, or tell the client what is wrong with it."""
+        try:
+            command = codec.decode_command(message)
+            session.error_count = 0
+        except MessageError as error:
+            self._refuse(session, error)
+            session.error_count += 1
+            if session.error_count > self._config.max_errors:
+                session.transport.disconnect(
+                    Disconnect.TOO_MANY_ERRORS,
+                    f"more than {self._config.max_errors} malformed commands in a row",
+                )
+            return
+        try:
+            HANDLERS[type(command)](self, session, codec, command)
+        except MessageError as error:
+            error.command_id = command.id
+            self._refuse(session, error)
+
+    # --- one method per command ---
+
+    def auth(self, session: Session, codec: Codec, command: Auth) -> None:
+        """Refuse: there is no token authentication."""
+        raise MessageError(ErrorCode.UNSUPPORTED, "this gateway has no token authentication")
+
+    def subscribe(self, session: Session, codec: Codec, command: Subscribe) -> None:
+        """Reply `subscribed`, then have the hub give what was missed and what comes."""
+        check_channel(command.channel)
+        start = _start_of(command)
+        if command.channel in session.subscriptions:
+            text = f"already subscribed to {command.channel!r}"
+            raise MessageError(ErrorCode.ALREADY_SUBSCRIBED, text)
+        limit = self._config.max_subscriptions
+        if len(session.subscriptions) >= limit:
+            text = f"a session may have {limit} subscriptions"
+            raise MessageError(ErrorCode.LIMIT_REACHED, text)
+
+        def subscribed(stream: Stream) -> None:
+            reply, gap = self._hub.subscribe(session, stream, start)
+            _reply(session, command, reply)
+            if gap is not None:
+                session.push(gap)
+            self._hub.start(session)
+
+        self._when_done(self._hub.follow(command.channel), session, command, subscribed)
+
+    def unsubscribe(self, session: Session, codec: Codec, command: Unsubscribe) -> None:
+        """Reply `unsubscribed`; nothing of that channel follows."""
+        if command.channel not in session.subscriptions:
+            text = f"not subscribed to {command.channel[:MAX_CHANNEL_BYTES]!r}"
+            raise MessageError(ErrorCode.NOT_SUBSCRIBED, text)
+        self._hub.unsubscribe(session, command.channel)
+        _reply(session, command, Unsubscribed(channel=command.channel))
+
+    def publish(self, session: Session, codec: Codec, command: Publish) -> None:
+        """Append to the channel and reply `published`."""
+        check_channel(command.channel)
+        draft = Draft(codec.decode_data(command.data), command.key, command.tags)
+
+        def published(position: Position) -> None:
+            reply = Published(channel=command.channel, epoch=position.epoch, offset=position.offset)
+            _reply(session, command, reply)
+
+        publishing = self._broker.publish(command.channel, draft)
+        self._when_done(publishing, session, command, published)
+
+    def history(self, session: Session, codec: Codec, command: History) -> None:
+        """Reply with a page of what the channel retains."""
+        check_channel(command.channel)
+        position = None
+        if command.cursor is not None:
+            position = position_in(command.cursor, command.channel)
+
+        def read(page: Page) -> None:
+            _reply(session, command, history_page(codec, command.channel, page))
+
+        reading = self._broker.history(
+            command.channel,
+            position,
+            limit=command.limit,
+            max_bytes=HISTORY_BYTES,
+            is_reverse=command.reverse,
+        )
+        self._when_done(reading, session, command, read)
+
+    def presence(self, session: Session, codec: Codec, command: Presence) -> None:
+        """Reply with who is subscribed to the channel."""
+        check_channel(command.channel)
+        _reply(session, command, presence_page(self._hub, command.channel))
+
+    def ping(self, session: Session, codec: Codec, command: Ping) -> None:
+        """Reply `pong`."""
+        _reply(session, command, Pong())
+
+    # --- outcomes ---
+
+    def _when_done(
+        self,
+        future: "Future[T]",
+        session: Session,
+        command: Command,
+        then: Callable[[T], None],
+    ) -> None:
+        """Call then with the result of future, in this turn if it is there; or refuse command."""
+
+        def finish(finished: "Future[T]") -> None:
+            if session not in self._hub.sessions:
+                return
+            try:
+                then(finished.result())
+            except MessageError as error:
+                self._refuse(session, MessageError(error.code, error.message, command.id))
+            except BrokerUnavailable as error:
+                code = ErrorCode.OVERLOADED
+                self._refuse(session, MessageError(code, str(error), command.id))
+
+        if future.done():
+            finish(future)
+        else:
+            future.add_done_callback(finish)
+
+    def _refuse(self, session: Session, error: MessageError) -> None:
+        session.push(error_push(error))
+
+
+# mypy cannot see that each handler gets the type it stands under, hence Any.
+HANDLERS: Final[dict[type[Command], Callable[[Commands, Session, Codec, Any], None]]] = {
+    Auth: Commands.auth,
+    Subscribe: Commands.subscribe,
+    Unsubscribe: Commands.unsubscribe,
+    Publish: Commands.publish,
+    History: Commands.history,
+    Presence: Commands.presence,
+    Ping: Commands.ping,
+}
+
+
+def position_in(cursor: str, channel: str) -> Position:
+    """Return the position in channel that cursor holds; raise MessageError where it has none."""
+    try:
+        return decode_cursor(cursor)[channel]
+    except KeyError:
+        text = f"invalid cursor: it holds no position in channel {channel!r}"
+        raise MessageError(ErrorCode.INVALID_CURSOR, text) from None
+
+
+def history_page(codec: Codec, channel: str, page: Page) -> HistoryPage:
+    """Return page of channel as the reply that codec will encode."""
+    epoch = page.position.epoch
+    return HistoryPage(
+        channel=channel,
+        epoch=epoch,
+        publications=[codec.record(each) for each in page.publications],
+        cursor=encode_cursor({channel: page.position}),
+        gap=None if page.missing is None else gap_push(channel, epoch, page.missing),
+    )
+
+
+def presence_page(hub: Hub, channel: str) -> PresencePage:
+    """Return who is subscribed to channel on this node, at most PRESENCE_LIMIT of them by name."""
+    subscribed = hub.channels.get(channel)
+    if subscribed is None:
+        return PresencePage(channel=channel, count=0, members=[])
+    sessions = (each.session for each in islice(subscribed, PRESENCE_LIMIT))
+    members = [Member(session.id, session.user) for session in sessions]
+    return PresencePage(channel=channel, count=subscribed.subscriber_count, members=members)
+
+
+def _reply(session: Session, command: Command, reply: Push) -> None:
+    """Answer a command that has an id; one without wants no reply."""
+    if command.id is not None:
+        session.push(msgspec.structs.replace(reply, id=command.id))
+
+
+def _start_of(command: Subscribe) -> Start:
+    """Return where a subscription is to begin; raise MessageError for contradicting fields."""
+    has_epoch, has_offset = command.epoch is not None, command.offset is not None
+    if has_epoch is not has_offset:
+        raise MessageError(ErrorCode.INVALID_FIELD, "subscribe: epoch and offset go together")
+    if (command.cursor is not None) + has_epoch + (command.history is not None) > 1:
+        text = "subscribe: give one of cursor, epoch with offset, or history"
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
+    if command.cursor is not None:
+        return position_in(command.cursor, command.channel)
+    if command.epoch is not None and command.offset is not None:
+        return Position(command.epoch, command.offset)
+    return command.history

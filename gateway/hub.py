@@ -1,0 +1,242 @@
+"""Who is subscribed to what, and the one way publications reach sessions: the end-of-turn flush.
+
+Publications only mark their channel dirty. At the end of the event-loop turn each dirty channel's
+new publications are encoded once per encoding and written to every live subscription. One whose
+socket takes no more is lagging: it is read on from the stream, in chunks, when the socket drains,
+until it has reached what the live ones were given. Subscribing, resuming from a cursor and
+recovering from a stall are that same reading on.
+
+A turn has a budget. What is left goes on in the next turn, so no fan-out holds the loop.
+"""
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable
+
+from gateway.broker import Broker
+from gateway.channel import Channel
+from gateway.config import HubConfig
+from gateway.session import Session, Subscription
+from gateway.stream import Missing, Stream
+from protocol.cursor import Position, encode_cursor
+from protocol.messages import Gap, Subscribed
+
+CallSoon = Callable[[Callable[[], None]], object]
+# Where a subscription begins: at a position, with the last n publications, or now.
+Start = Position | int | None
+
+
+class Hub:
+    """All sessions and channels of one node; nothing here waits, and all runs in the loop."""
+
+    def __init__(self, broker: Broker, config: HubConfig, call_soon: CallSoon) -> None:
+        self.sessions: set[Session] = set()
+        self.channels: dict[str, Channel] = {}
+        self.delivery_count = 0
+        self.gap_count = 0
+        self._broker = broker
+        self._config = config
+        self._call_soon = call_soon
+        self._dirty: deque[Channel] = deque()
+        self._catching_up: dict[Session, None] = {}  # in the order in which they are served
+        self._is_turn_scheduled = False
+
+    # --- what brokers and transports tell ---
+
+    def deliver(self, stream: Stream) -> None:
+        """Have the growth of stream flushed at the end of this turn."""
+        channel = self.channels.get(stream.name)
+        if channel is not None and not channel.is_dirty:
+            channel.is_dirty = True
+            self._dirty.append(channel)
+            self._schedule_turn()
+
+    def attach(self, session: Session) -> None:
+        """Take a new session in; it has no subscriptions yet."""
+        self.sessions.add(session)
+
+    def detach(self, session: Session) -> None:
+        """Forget a session and its subscriptions; does nothing for one already forgotten."""
+        self.sessions.discard(session)
+        self._catching_up.pop(session, None)
+        for channel in tuple(session.subscriptions):
+            self.unsubscribe(session, channel)
+
+    def pause(self, session: Session) -> None:
+        """Have a session whose socket takes no more fall behind."""
+        session.is_paused = True
+        self._catching_up.pop(session, None)
+        for name, subscription in session.subscriptions.items():
+            if subscription.is_live:
+                self.channels[name].fall_behind(subscription)
+
+    def resume(self, session: Session) -> None:
+        """Read on for a session whose socket takes more again."""
+        session.is_paused = False
+        if session in self.sessions:
+            self.start(session)
+
+    # --- subscriptions ---
+
+    def follow(self, channel: str) -> "Future[Stream]":
+        """Return the stream of channel, for subscribe; fails as Broker.follow does."""
+        return self._broker.follow(channel)
+
+    def subscribe(
+        self, session: Session, stream: Stream, start: Start
+    ) -> tuple[Subscribed, Gap | None]:
+        """Subscribe session to a followed stream; return what to tell it before `start` begins."""
+        channel = self.channels.get(stream.name)
+        if channel is None:
+            channel = self.channels[stream.name] = Channel(stream)
+            if stream.last != stream.delivered:
+                self.deliver(stream)
+        offset, missing = _resolve(stream, start)
+        subscription = Subscription(session, stream, offset)
+        session.subscriptions[stream.name] = subscription
+        channel.add_lagging(subscription)
+        before = Position(stream.epoch, offset if missing is None else missing.first - 1)
+        subscribed = Subscribed(
+            channel=stream.name,
+            epoch=stream.epoch,
+            offset=before.offset,
+            recovered=isinstance(start, Position) and missing is None,
+            cursor=encode_cursor({stream.name: before}),
+        )
+        return subscribed, None if missing is None else self._gap(stream, missing)
+
+    def start(self, session: Session) -> None:
+        """Go live with what stands at the end of its stream, and read on with the rest."""
+        if not session.is_paused and not self._go_live(session):
+            self._catching_up[session] = None
+            self._schedule_turn()
+
+    def unsubscribe(self, session: Session, channel: str) -> None:
+        """End one subscription; raises KeyError where there is none."""
+        subscription = session.subscriptions.pop(channel)
+        self.channels[channel].remove(subscription)
+        if self.channels[channel].is_empty:
+            del self.channels[channel]
+            self._broker.unfollow(channel)
+
+    def is_behind(self, session: Session) -> bool:
+        """Whether publications that live subscribers have been given wait for session."""
+        return any(
+            not each.is_live and each.offset < (each.stream.delivered or 0)
+            for each in session.subscriptions.values()
+        )
+
+    # --- the turn ---
+
+    def position_of(self, channel: str) -> Position:
+        """Return where the live subscriptions of a channel stand."""
+        stream = self.channels[channel].stream
+        return Position(stream.epoch, stream.delivered or 0)
+
+    def _schedule_turn(self) -> None:
+        if not self._is_turn_scheduled:
+            self._is_turn_scheduled = True
+            self._call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Flush dirty channels, then read on for lagging sessions, within the budget of a turn."""
+        self._is_turn_scheduled = False
+        try:
+            self._flush(self._config.turn_deliveries)
+            self._catch_up(self._config.turn_deliveries)
+        finally:
+            if self._dirty or self._catching_up:
+                self._schedule_turn()
+
+    def _flush(self, budget: int) -> None:
+        """Flush channels one after the other: an SSE cursor counts on no two being under way."""
+        while self._dirty and budget > 0:
+            channel = self._dirty[0]
+            stream = channel.stream
+            if self.channels.get(stream.name) is not channel:
+                self._dirty.popleft()
+                continue
+            if not channel.batches:
+                channel.begin_flush(self.position_of, max_bytes=self._config.catch_up_bytes)
+            written = channel.write_batches(budget)
+            self.delivery_count += written * ((stream.delivered or 0) - channel.given_before)
+            budget -= max(written, 1)
+            if not channel.batches and stream.delivered == stream.last:
+                channel.is_dirty = False
+                stream.trim()
+                self._dirty.popleft()
+
+    def _catch_up(self, budget: int) -> None:
+        for _ in range(len(self._catching_up)):
+            if budget <= 0:
+                break
+            session = next(iter(self._catching_up))
+            del self._catching_up[session]
+            budget -= max(self._read_on(session), 1)
+            if not session.is_paused and session in self.sessions and not self._go_live(session):
+                self._catching_up[session] = None
+
+    def _read_on(self, session: Session) -> int:
+        """Give a lagging session its next chunk; return how many publications it holds."""
+        room = self._config.catch_up_bytes
+        count = 0
+        for subscription in _lagging(session):
+            if session.is_paused or room <= 0:
+                break
+            stream = subscription.stream
+            offset, missing = stream.skip_lost(subscription.offset, "slow")
+            if missing is not None:
+                subscription.offset = offset
+                session.push(self._gap(stream, missing))
+            chunk = stream.read(offset, stream.delivered or 0, max_bytes=room)
+            if not chunk:
+                continue
+            subscription.offset = chunk[-1].offset
+            data = session.encode(stream, chunk, session.position_of)
+            room -= len(data)
+            count += len(chunk)
+            subscription.write(data)
+        self.delivery_count += count
+        return count
+
+    def _go_live(self, session: Session) -> bool:
+        """Have all of a session's subscriptions live, if each has reached the live ones.
+
+        All or none: the cursor of an SSE event names every channel's position.
+        """
+        lagging = _lagging(session)
+        if any(each.offset != each.stream.delivered for each in lagging):
+            return False
+        for subscription in lagging:
+            self.channels[subscription.stream.name].go_live(subscription)
+        return True
+
+    def _gap(self, stream: Stream, missing: Missing) -> Gap:
+        self.gap_count += 1
+        return gap_push(stream.name, stream.epoch, missing)
+
+
+def gap_push(channel: str, epoch: str, missing: Missing) -> Gap:
+    """Return the push that tells a client what it will not see."""
+    return Gap(
+        channel=channel,
+        epoch=epoch,
+        from_=missing.first,
+        to=missing.last,
+        reason=missing.reason,
+    )
+
+
+def _lagging(session: Session) -> list[Subscription]:
+    return [each for each in session.subscriptions.values() if not each.is_live]
+
+
+def _resolve(stream: Stream, start: Start) -> tuple[int, Missing | None]:
+    """Return the offset after which a new subscription reads, and what it has missed."""
+    stream.trim()
+    if isinstance(start, Position):
+        return stream.resume(start)
+    end = stream.delivered or 0
+    if start is None:
+        return end, None
+    return max(end - start, stream.first - 1), None

@@ -1,0 +1,80 @@
+"""One client as the hub sees it: who it is, what it is subscribed to, and how to reach it."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.stream import Stream
+from protocol.cursor import Position
+from protocol.messages import Push
+from protocol.publication import Publication
+
+# Where some reader stands in the channel of that name.
+Positions = Callable[[str], Position]
+
+# Publications of a stream, oldest first, as bytes for one kind of client. The hub calls it once per
+# batch for all subscribers that share it: the function's identity is the key.
+Encode = Callable[[Stream, Sequence[Publication], Positions], bytes]
+
+
+class Transport(Protocol):
+    """How a session reaches its client: WebSocket, SSE or long-poll."""
+
+    def write(self, data: bytes) -> None:
+        """Write a batch that the session's encode returned; data is shared, and never copied."""
+
+    def push(self, push: Push, positions: Positions) -> None:
+        """Write one push or reply; positions are the session's, this push included."""
+
+    def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Tell the client why (`closing`), then close politely."""
+
+
+class Subscription:
+    """One session's interest in one channel, and its position in that channel's stream.
+
+    A live subscription is at stream.delivered with all other live ones and has no offset of its
+    own; a lagging one owns nothing but its offset.
+    """
+
+    __slots__ = ("is_live", "offset", "session", "stream", "write")
+
+    def __init__(self, session: "Session", stream: Stream, offset: int) -> None:
+        self.session = session
+        self.stream = stream
+        self.offset = offset
+        self.is_live = False
+        self.write = session.transport.write  # looked up once: the flush calls it per delivery
+
+    @property
+    def position(self) -> Position:
+        """What the client has been given."""
+        delivered = self.stream.delivered if self.is_live else None
+        return Position(self.stream.epoch, self.offset if delivered is None else delivered)
+
+
+class Session:
+    """One client: its identity, its subscriptions by channel, and whether its socket takes more."""
+
+    __slots__ = ("encode", "error_count", "id", "is_paused", "subscriptions", "transport", "user")
+
+    def __init__(self, transport: Transport, encode: Encode, user: str | None = None) -> None:
+        self.id = secrets.token_urlsafe(9)
+        self.user = user
+        self.transport = transport
+        self.encode = encode
+        self.subscriptions: dict[str, Subscription] = {}
+        self.is_paused = False
+        self.error_count = 0
+
+    def position_of(self, channel: str) -> Position:
+        """Return where this session stands in a channel that it is subscribed to."""
+        return self.subscriptions[channel].position
+
+    def positions(self) -> dict[str, Position]:
+        """Return where this session stands in each of its channels, in the order of subscribing."""
+        return {name: each.position for name, each in self.subscriptions.items()}
+
+    def push(self, push: Push) -> None:
+        """Write one push or reply to the client."""
+        self.transport.push(push, self.position_of)

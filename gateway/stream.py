@@ -1,0 +1,179 @@
+"""One channel's bounded log, and the positions in it.
+
+Live delivery, catching up, recovery, long-poll and history all read from here; nothing else holds
+publications for a subscriber.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from gateway.config import ChannelsConfig
+from protocol.cursor import Position
+from protocol.publication import Data, Publication
+
+GapReason = Literal["slow", "expired", "epoch"]
+
+
+class Draft(NamedTuple):
+    """What a publisher hands in: a publication that has no place in a log yet."""
+
+    data: Data
+    key: str | None = None
+    tags: dict[str, str] | None = None
+
+
+class Missing(NamedTuple):
+    """Publications first to last, both missing, that a reader will not see; may be none."""
+
+    first: int
+    last: int
+    reason: GapReason
+
+
+class Page(NamedTuple):
+    """Some retained publications, where to continue in the same direction, and what is missing."""
+
+    publications: list[Publication]
+    position: Position
+    missing: Missing | None
+
+
+class Stream:
+    """One lifetime of a channel's log: publications 1, 2, 3, ..., of which the newest are kept.
+
+    delivered is the offset up to which the hub has handed publications to live subscribers, None
+    while no subscriber is on this node; what is newer is kept whatever the bounds say.
+    lagging_count is how many subscribers are behind it; while there are any, the lag bounds
+    apply where they are wider than the history's.
+    """
+
+    __slots__ = (
+        "_bounds",
+        "_clock",
+        "_log",
+        "_size_bytes",
+        "delivered",
+        "epoch",
+        "lagging_count",
+        "last",
+        "name",
+        "used",
+    )
+
+    def __init__(
+        self, name: str, epoch: str, bounds: ChannelsConfig, clock: Callable[[], float]
+    ) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.last = 0
+        self.delivered: int | None = None
+        self.lagging_count = 0
+        self.used = clock()
+        self._bounds = bounds
+        self._clock = clock
+        self._log: deque[Publication] = deque()
+        self._size_bytes = 0
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest publication kept; last + 1 when none is."""
+        return self.last - len(self._log) + 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no publication is kept."""
+        return not self._log
+
+    @property
+    def end(self) -> Position:
+        """The position after the newest publication."""
+        return Position(self.epoch, self.last)
+
+    def append(self, draft: Draft) -> Publication:
+        """Return draft with the next offset and the time, kept as the newest of the log."""
+        self.last += 1
+        self.used = self._clock()
+        publication = Publication(self.last, draft.data, self.used, draft.key, draft.tags)
+        self._log.append(publication)
+        self._size_bytes += publication.size_bytes
+        self.trim()
+        return publication
+
+    def read(self, after: int, up_to: int, *, max_bytes: int) -> list[Publication]:
+        """Return publications after + 1 to up_to, oldest first, as many as max_bytes hold.
+
+        At least one is returned where there is one; after must not be below first - 1.
+        """
+        chosen: list[Publication] = []
+        size = 0
+        for offset in range(after + 1, up_to + 1):
+            publication = self._log[offset - self.first]
+            size += publication.size_bytes
+            if size > max_bytes and chosen:
+                break
+            chosen.append(publication)
+        return chosen
+
+    def resume(self, position: Position) -> tuple[int, Missing | None]:
+        """Return the offset after which a reader at position goes on, and what it has missed.
+
+        An epoch that is not this log's, or an offset beyond its end, belongs to another log: the
+        reader goes on from the oldest publication kept here.
+        """
+        self.trim()
+        if position.epoch != self.epoch or position.offset > self.last:
+            return self.first - 1, Missing(1, self.first - 1, "epoch")
+        return self.skip_lost(position.offset, "expired")
+
+    def skip_lost(self, after: int, reason: GapReason) -> tuple[int, Missing | None]:
+        """Return after, or the offset before the oldest kept, and what is lost in between."""
+        if after >= self.first - 1:
+            return after, None
+        return self.first - 1, Missing(after + 1, self.first - 1, reason)
+
+    def page(
+        self, position: Position | None, *, limit: int, max_bytes: int, is_reverse: bool
+    ) -> Page:
+        """Return up to limit publications after position, or with is_reverse before it.
+
+        Without position a page begins at the oldest kept, or with is_reverse at the newest.
+        """
+        self.trim()
+        if is_reverse:
+            return self._page_before(position, limit, max_bytes)
+        after, missing = (self.first - 1, None) if position is None else self.resume(position)
+        publications = self.read(after, min(self.last, after + limit), max_bytes=max_bytes)
+        return Page(publications, Position(self.epoch, after + len(publications)), missing)
+
+    def _page_before(self, position: Position | None, limit: int, max_bytes: int) -> Page:
+        if position is None:
+            until, missing = self.last, None
+        elif position.epoch != self.epoch or position.offset > self.last:
+            until, missing = self.last, Missing(1, self.first - 1, "epoch")
+        else:
+            until, missing = max(position.offset, self.first - 1), None
+        publications: list[Publication] = []
+        size = 0
+        for offset in range(until, max(until - limit, self.first - 1), -1):
+            publication = self._log[offset - self.first]
+            size += publication.size_bytes
+            if size > max_bytes and publications:
+                break
+            publications.append(publication)
+        return Page(publications, Position(self.epoch, until - len(publications)), missing)
+
+    def trim(self) -> None:
+        """Drop the oldest publications that no bound covers any more."""
+        bounds = self._bounds
+        count, size, age = bounds.history_count, bounds.history_bytes, bounds.history_age_s
+        if self.lagging_count:
+            count, size = max(count, bounds.lag_count), max(size, bounds.lag_bytes)
+            age = max(age, bounds.lag_age_s)
+        keep_after = self.last if self.delivered is None else self.delivered
+        expired = self._clock() - age
+        log = self._log
+        for _ in range(len(log) - (self.last - keep_after)):
+            if len(log) <= count and self._size_bytes <= size and log[0].time > expired:
+                break
+            self._size_bytes -= log.popleft().size_bytes

@@ -1,0 +1,342 @@
+"""The head of a response: its status line, its headers, and how they frame the body."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.cookies import SimpleCookie
+from math import ceil
+from typing import Final, TypeAlias
+
+from multidict import CIMultiDict, istr
+
+from gateway.web.body import Framing
+from gateway.web.cookies import EXPIRED, set_cookie
+from gateway.web.fields import (
+    DEFAULT_CONTENT_TYPE,
+    ETag,
+    check_etag,
+    format_content_type,
+    format_http_date,
+    parse_content_type,
+    parse_etag,
+    parse_http_date,
+)
+from protocol.http1 import HttpVersion
+
+SERVER_SOFTWARE: Final = "realtime-gateway"
+
+HTTP_10: Final = HttpVersion(1, 0)
+HTTP_11: Final = HttpVersion(1, 1)
+
+CONNECTION: Final = istr("Connection")
+CONTENT_LENGTH: Final = istr("Content-Length")
+CONTENT_TYPE: Final = istr("Content-Type")
+DATE: Final = istr("Date")
+ETAG: Final = istr("ETag")
+LAST_MODIFIED: Final = istr("Last-Modified")
+SERVER: Final = istr("Server")
+SET_COOKIE: Final = istr("Set-Cookie")
+TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
+
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+_NO_CONTENT: Final = frozenset({204, 304})
+_DIGITS: Final = re.compile(r"[0-9]+")
+
+
+class _Clock:
+    """The Date header's value, formatted once per second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def date(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, format_http_date(second)
+        return self._text
+
+
+_CLOCK: Final = _Clock()
+
+
+def may_have_length(method: str, status: int) -> bool:
+    """Whether the answer may carry a Content-Length. RFC 9110 section 8.6.
+
+    A 304 may too, by the RFC; it goes without, because the length it would state is rarely known.
+    """
+    is_tunnel = method == "CONNECT" and 200 <= status < 300
+    return status >= 200 and status not in _NO_CONTENT and not is_tunnel
+
+
+def is_bodyless(method: str, status: int) -> bool:
+    """Whether the answer ends with its head, whatever the headers say. RFC 9112 section 6.3."""
+    return method == "HEAD" or not may_have_length(method, status)
+
+
+class ResponseHead:
+    """Status, headers and cookies of one response, and what complete() adds to them."""
+
+    # No slots: HTTPException is also an Exception, and Python cannot lay both out in one object.
+
+    def __init__(
+        self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
+    ) -> None:
+        self._headers: CIMultiDict[str] = CIMultiDict() if headers is None else CIMultiDict(headers)
+        self._cookies: SimpleCookie | None = None
+        self._chunked = False
+        self._keep_alive: bool | None = None
+        self._change_status(status, reason)
+
+    @property
+    def status(self) -> int:
+        """The three-digit status code."""
+        return self._status
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase; empty for a status that has none of its own."""
+        return self._reason
+
+    def _change_status(self, status: int, reason: str | None) -> None:
+        self._status = int(status)
+        if not 100 <= self._status <= 999:
+            raise ValueError(f"Status must have three digits, not {status!r}")
+        if reason is None:
+            reason = _REASONS.get(self._status, "")
+        elif "\r" in reason or "\n" in reason:
+            raise ValueError("Reason cannot contain \\r or \\n")
+        self._reason = reason
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection serves another request afterwards; None before prepare()."""
+        return self._keep_alive
+
+    def force_close(self) -> None:
+        """Close the connection after this response."""
+        self._keep_alive = False
+
+    @property
+    def headers(self) -> "CIMultiDict[str]":
+        """The headers; prepare() completes them."""
+        return self._headers
+
+    @property
+    def chunked(self) -> bool:
+        """Whether enable_chunked_encoding() was called."""
+        return self._chunked
+
+    def enable_chunked_encoding(self) -> None:
+        """Frame the body in chunks whatever is known of it; RuntimeError beside a length."""
+        if CONTENT_LENGTH in self._headers:
+            raise RuntimeError("Chunked encoding and a content length exclude each other")
+        self._chunked = True
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's length in bytes, None where it is not known; RuntimeError beside chunked."""
+        return _parse_length(self._headers)
+
+    @content_length.setter
+    def content_length(self, value: int | None) -> None:
+        if value is None:
+            self._headers.pop(CONTENT_LENGTH, None)
+            return
+        if self._chunked:
+            raise RuntimeError("A content length and chunked encoding exclude each other")
+        self._headers[CONTENT_LENGTH] = str(int(value))
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters; application/octet-stream where none is set."""
+        return self._parsed_content_type()[0]
+
+    @content_type.setter
+    def content_type(self, value: str) -> None:
+        self._headers[CONTENT_TYPE] = format_content_type(value, self._parsed_content_type()[1])
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the content type; RuntimeError for application/octet-stream."""
+        return self._parsed_content_type()[1].get("charset")
+
+    @charset.setter
+    def charset(self, value: str | None) -> None:
+        media_type, parameters = self._parsed_content_type()
+        if media_type == DEFAULT_CONTENT_TYPE:
+            raise RuntimeError(f"{DEFAULT_CONTENT_TYPE} has no charset: set content_type first")
+        changed = {**parameters, "charset": (value or "").lower()}
+        if value is None:
+            del changed["charset"]
+        self._headers[CONTENT_TYPE] = format_content_type(media_type, changed)
+
+    def _parsed_content_type(self) -> tuple[str, Mapping[str, str]]:
+        return parse_content_type(self._headers.get(CONTENT_TYPE, ""))
+
+    @property
+    def last_modified(self) -> datetime | None:
+        """Last-Modified in UTC; set it from a Unix time, a datetime (naive means UTC) or text."""
+        return parse_http_date(self._headers.get(LAST_MODIFIED))
+
+    @last_modified.setter
+    def last_modified(self, value: float | datetime | str | None) -> None:
+        if value is None:
+            self._headers.pop(LAST_MODIFIED, None)
+        elif isinstance(value, str):
+            self._headers[LAST_MODIFIED] = value
+        elif isinstance(value, datetime):
+            moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+            self._headers[LAST_MODIFIED] = format_http_date(moment.timestamp())
+        elif isinstance(value, int | float):
+            # Rounded up: the resource must not look older than a copy taken in the same second.
+            self._headers[LAST_MODIFIED] = format_http_date(ceil(value))
+        else:
+            raise TypeError(f"Unsupported type for last_modified: {type(value).__name__}")
+
+    @property
+    def etag(self) -> ETag | None:
+        """The entity tag; set it from an ETag or a bare value, ValueError if that is not valid."""
+        return parse_etag(self._headers.get(ETAG, ""))
+
+    @etag.setter
+    def etag(self, value: ETag | str | None) -> None:
+        if value is None:
+            self._headers.pop(ETAG, None)
+        elif isinstance(value, str | ETag):
+            tag = value if isinstance(value, ETag) else ETag(value)
+            self._headers[ETAG] = str(check_etag(tag))
+        else:
+            raise ValueError(f"An etag is an ETag, a str or None, not {type(value)!r}")
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        """The cookies that prepare() turns into Set-Cookie headers."""
+        if self._cookies is None:
+            self._cookies = SimpleCookie()
+        return self._cookies
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        expires: str | None = None,
+        domain: str | None = None,
+        max_age: int | str | None = None,
+        path: str = "/",
+        secure: bool | None = None,
+        httponly: bool | None = None,
+        version: str | None = None,
+        samesite: str | None = None,
+        partitioned: bool | None = None,
+    ) -> None:
+        """Set a cookie, or change the one of this name; what is None stays as it was."""
+        attributes = {
+            "expires": expires,
+            "domain": domain,
+            "max-age": max_age,
+            "path": path,
+            "secure": secure,
+            "httponly": httponly,
+            "version": version,
+            "samesite": samesite,
+            "partitioned": partitioned,
+        }
+        set_cookie(self.cookies, name, value, attributes)
+
+    def del_cookie(
+        self,
+        name: str,
+        *,
+        domain: str | None = None,
+        path: str = "/",
+        secure: bool | None = None,
+        httponly: bool | None = None,
+        samesite: str | None = None,
+    ) -> None:
+        """Make the client forget a cookie that was set with the same domain and path."""
+        self.cookies.pop(name, None)
+        self.set_cookie(
+            name,
+            "",
+            expires=EXPIRED,
+            domain=domain,
+            max_age=0,
+            path=path,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+        )
+
+    def _complete(self, method: str, version: HttpVersion, keep_alive: bool) -> tuple[Framing, int]:
+        """Add the headers that are ours to add, in wire order; return how the body is framed.
+
+        Raises RuntimeError where the peer could not read the body and ValueError for a length that
+        is not one.
+        """
+        if self._keep_alive is None:
+            self._keep_alive = keep_alive
+        headers = self._headers
+        if self._cookies:
+            for cookie in self._cookies.values():
+                headers.add(SET_COOKIE, cookie.OutputString())
+        framing, length = self._frame(method, version)
+        if framing is not Framing.EMPTY and (length or framing is not Framing.LENGTH):
+            # RFC 9110 section 8.3: without it a recipient may guess, and guesses are exploited.
+            headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)
+        headers.setdefault(DATE, _CLOCK.date())
+        headers.setdefault(SERVER, SERVER_SOFTWARE)
+        if CONNECTION in headers or not self._keep_alive or version != HTTP_11:
+            self._say_connection(version)
+        return framing, length
+
+    def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:
+        """Return the framing and, for LENGTH, the length; make the headers say the same."""
+        headers = self._headers
+        if TRANSFER_ENCODING in headers:  # copied from elsewhere: this body gets its own framing
+            del headers[TRANSFER_ENCODING]
+        if self._chunked:
+            if version < HTTP_11:
+                raise RuntimeError(f"HTTP/{version.major}.{version.minor} has no chunked encoding")
+            headers.popall(CONTENT_LENGTH, None)  # RFC 9112 section 6.2: never beside chunks
+        if is_bodyless(method, self._status):
+            if not may_have_length(method, self._status):
+                headers.popall(CONTENT_LENGTH, None)
+            return Framing.EMPTY, 0
+        length = _parse_length(headers)
+        if length is not None:
+            return Framing.LENGTH, length
+        if version >= HTTP_11:
+            headers[TRANSFER_ENCODING] = "chunked"
+            return Framing.CHUNKED, 0
+        self._keep_alive = False
+        return Framing.CLOSE, 0
+
+    def _say_connection(self, version: HttpVersion) -> None:
+        """Let header and behaviour agree: a Connection header of the handler's is obeyed."""
+        headers = self._headers
+        said = ",".join(headers.getall(CONNECTION, ())).lower()
+        tokens = {token.strip() for token in said.split(",")}
+        if "close" in tokens:
+            self._keep_alive = False
+        elif not self._keep_alive and version >= HTTP_11:
+            headers.add(CONNECTION, "close")
+        elif self._keep_alive and version == HTTP_10 and "keep-alive" not in tokens:
+            headers.add(CONNECTION, "keep-alive")
+
+
+def _parse_length(headers: "CIMultiDict[str]") -> int | None:
+    """Return the one Content-Length, or None; raise ValueError where a peer could read two."""
+    values = headers.getall(CONTENT_LENGTH, ())
+    if not values:
+        return None
+    if len(set(values)) > 1 or not _DIGITS.fullmatch(values[0]):
+        raise ValueError(f"Not a content length: {', '.join(values)!r}")
+    return int(values[0])

@@ -1,0 +1,110 @@
+"""Positions in several channels <-> one opaque string.
+
+Layout, version 1: the byte 1; per channel its name, its epoch (each as length and UTF-8) and its
+offset; then the CRC-32 of all that, big-endian. Integers are LEB128 varints; the whole is base64url
+without padding. The check finds cursors that were cut or altered by accident; it does not
+authenticate, because a cursor grants nothing.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final, NamedTuple, NoReturn
+from zlib import crc32
+
+from protocol.codes import ErrorCode
+from protocol.errors import MessageError
+
+VERSION: Final = 1
+MAX_OFFSET: Final = 2**63 - 1  # what every client language and database holds in a signed integer
+# 100 channels with the longest names are below 30 KiB; a longer string is no cursor of ours.
+MAX_CURSOR_CHARS: Final = 64 * 1024
+
+
+class Position(NamedTuple):
+    """A place in one channel's log: after publication offset of that epoch."""
+
+    epoch: str
+    offset: int
+
+
+def encode_cursor(positions: Mapping[str, Position]) -> str:
+    """Return the cursor that holds positions, by channel name, in their order."""
+    body = bytearray((VERSION,))
+    for channel, position in positions.items():
+        for text in (channel.encode(), position.epoch.encode()):
+            body += _encode_varint(len(text)) + text
+        body += _encode_varint(position.offset)
+    body += crc32(body).to_bytes(4, "big")
+    return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str) -> dict[str, Position]:
+    """Return the positions in cursor by channel name.
+
+    Raises MessageError (invalid_cursor) for anything that encode_cursor did not return.
+    """
+    if not cursor or len(cursor) > MAX_CURSOR_CHARS:
+        _refuse("it is empty" if not cursor else "it is too long")
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        whole = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        _refuse("it is not base64url")
+    body, check = whole[:-4], whole[-4:]
+    if len(whole) < 5 or crc32(body).to_bytes(4, "big") != check:
+        _refuse("its checksum does not match")
+    if body[0] != VERSION:
+        _refuse(f"its version is {body[0]}, not {VERSION}")
+    positions = _read_positions(body)
+    if encode_cursor(positions) != cursor:
+        _refuse("it is not in its canonical form")
+    return positions
+
+
+def _read_positions(body: bytes) -> dict[str, Position]:
+    positions: dict[str, Position] = {}
+    at = 1
+    try:
+        while at < len(body):
+            channel, at = _read_text(body, at)
+            epoch, at = _read_text(body, at)
+            offset, at = _read_varint(body, at)
+            positions[channel] = Position(epoch, offset)
+    except (IndexError, UnicodeDecodeError):
+        _refuse("its content is malformed")
+    return positions
+
+
+def _read_text(body: bytes, at: int) -> tuple[str, int]:
+    size, at = _read_varint(body, at)
+    if at + size > len(body):
+        raise IndexError
+    return body[at : at + size].decode(), at + size
+
+
+def _read_varint(body: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = body[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        shift += 7
+        if byte < 0x80:
+            break
+    if value > MAX_OFFSET:
+        raise IndexError
+    return value, at
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise MessageError(ErrorCode.INVALID_CURSOR, f"invalid cursor: {reason}")

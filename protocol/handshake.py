@@ -1,0 +1,109 @@
+"""RFC 6455 section 4: the opening handshake, judged and answered as a server does."""
+
+import re
+from base64 import b64encode
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha1
+from types import MappingProxyType
+from typing import Final
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+
+# RFC 6455 section 1.3: what every server appends to the key before hashing.
+ACCEPT_SUFFIX: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+VERSION: Final = "13"
+KEY_BYTES: Final = 16
+# RFC 9110 section 5.6.2.
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that may become a WebSocket."""
+
+    key: str
+    protocols: tuple[str, ...]  # the subprotocols the client offers, the one it likes best first
+    extensions: tuple[str, ...]  # its Sec-WebSocket-Extensions headers, not parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that may not, with the answer it gets; the message is for its author."""
+
+    status: int
+    message: str
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def judge(method: str, version: tuple[int, int], headers: Headers) -> Accepted | Refused:
+    """Return whether a request asks for a WebSocket in the way of RFC 6455 section 4.2.1.
+
+    version is HTTP's, as (major, minor). Subprotocol names keep their case.
+    """
+    if method != "GET":
+        return Refused(405, "a WebSocket is opened with GET", {"Allow": "GET"})
+    if version < (1, 1):
+        return Refused(400, "a WebSocket needs HTTP/1.1")
+    if not _has_token(headers, "Upgrade", "websocket"):
+        return Refused(400, "the Upgrade header does not name websocket")
+    if not _has_token(headers, "Connection", "upgrade"):
+        return Refused(400, "the Connection header does not name upgrade")
+    if headers.getall("Sec-WebSocket-Version", ()) != [VERSION]:
+        # RFC 9110 section 15.5.22 wants the Upgrade header in every 426.
+        wanted = {"Sec-WebSocket-Version": VERSION, "Upgrade": "websocket"}
+        return Refused(426, "the Sec-WebSocket-Version is not 13", wanted)
+    keys = headers.getall("Sec-WebSocket-Key", ())
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return Refused(400, "the Sec-WebSocket-Key is not 16 bytes in base64")
+    protocols = tuple(_list(headers, "Sec-WebSocket-Protocol"))
+    if not all(map(TOKEN.fullmatch, protocols)):
+        return Refused(400, "the Sec-WebSocket-Protocol is not a list of tokens")
+    return Accepted(keys[0], protocols, tuple(headers.getall("Sec-WebSocket-Extensions", ())))
+
+
+def choose_protocol(offered: Iterable[str], supported: Iterable[str]) -> str | None:
+    """Return the first subprotocol the client offers that the server supports, or None."""
+    known = frozenset(supported)
+    return next((protocol for protocol in offered if protocol in known), None)
+
+
+def encode_accept(key: str) -> str:
+    """Return the Sec-WebSocket-Accept that answers key. RFC 6455 section 4.2.2."""
+    return b64encode(sha1(key.encode() + ACCEPT_SUFFIX).digest()).decode()
+
+
+def accept_headers(accepted: Accepted, protocol: str | None) -> dict[str, str]:
+    """Return the headers of the 101 that opens the WebSocket, speaking protocol if there is one."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": encode_accept(accepted.key),
+    }
+    if protocol is not None:
+        headers["Sec-WebSocket-Protocol"] = protocol
+    return headers
+
+
+def _list(headers: Headers, name: str) -> list[str]:
+    """Return the elements of a comma-separated header, empty ones left out; RFC 9110 5.6.1.2."""
+    values = ",".join(headers.getall(name, ())).split(",")
+    return [element for value in values if (element := value.strip(" \t"))]
+
+
+def _has_token(headers: Headers, name: str, token: str) -> bool:
+    """Return whether the list in header name has token, in any case."""
+    return token in (element.lower() for element in _list(headers, name))
+
+
+def _is_key(key: str) -> bool:
+    """Return whether key is 16 bytes as base64 writes them, without a bit to spare."""
+    try:
+        nonce = a2b_base64(key.encode("ascii"), strict_mode=True)
+    except (Base64Error, UnicodeEncodeError):
+        return False
+    return len(nonce) == KEY_BYTES and b64encode(nonce).decode() == key

@@ -1,0 +1,128 @@
+"""What can be published, and where: data that both codecs can carry, in channels with valid names.
+
+A value that only JSON or only MessagePack could express is refused when it is published, so that no
+subscriber ever meets one that cannot be sent to it.
+"""
+
+import base64
+import json
+import re
+from typing import Final, Literal
+
+import msgpack
+import msgspec
+from msgspec import Struct
+
+from protocol.codes import ErrorCode
+from protocol.errors import MessageError
+
+MAX_CHANNEL_BYTES: Final = 255
+# Recursive decoders of common languages stop between 500 and 10,000; ours would stop at Python's
+# limit, which depends on how deep the caller already is, so the bound is set well below it.
+MAX_DATA_DEPTH: Final = 128
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_JSON_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+class Data(Struct, frozen=True):
+    """What a publication carries: a JSON text, verbatim; binary as a JSON string of base64."""
+
+    json: bytes
+    is_binary: bool = False
+
+    @property
+    def encoding(self) -> Literal["base64"] | None:
+        """How `json` is to be read: as it stands, or as base64 of binary data."""
+        return "base64" if self.is_binary else None
+
+    def as_msgpack(self) -> bytes:
+        """Return the same value as one MessagePack object; costs a decoding each time."""
+        if self.is_binary:
+            return msgspec.msgpack.encode(base64.b64decode(self.json[1:-1]))
+        return msgspec.msgpack.encode(msgspec.json.decode(self.json))
+
+
+def data_from_json(text: bytes | memoryview) -> Data:
+    """Return text, one JSON value, as Data.
+
+    Raises MessageError (invalid_data) for what MessagePack or a strict decoder could not carry:
+    integers
+    beyond 64 bits, numbers beyond a double, unpaired surrogates, nesting beyond MAX_DATA_DEPTH.
+    """
+    text = bytes(text)
+    _check_depth(text)
+    try:
+        msgspec.msgpack.encode(msgspec.json.decode(text))
+    except OverflowError:
+        raise MessageError(ErrorCode.INVALID_DATA, "data holds an integer beyond 64 bits") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MessageError(ErrorCode.INVALID_DATA, f"data is not valid JSON: {error}") from None
+    return Data(text)
+
+
+def data_from_msgpack(packed: bytes | memoryview) -> Data:
+    """Return packed, one MessagePack object, as Data; a bin object becomes binary data.
+
+    Raises MessageError (invalid_data) for what JSON could not carry: binary or extension types
+    inside a
+    value, map keys that are not strings, NaN and infinities, nesting beyond MAX_DATA_DEPTH.
+    """
+    try:
+        value = msgpack.unpackb(packed, strict_map_key=True)
+        if isinstance(value, bytes):
+            return Data(b'"' + base64.b64encode(value) + b'"', is_binary=True)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise MessageError(
+            ErrorCode.INVALID_DATA,
+            f"data has no JSON form (binary only as the whole data): {reason}",
+        ) from None
+    encoded = text.encode()
+    _check_depth(encoded)
+    return Data(encoded)
+
+
+class Publication(Struct, frozen=True, gc=False):
+    """One message published into a channel; time is when, in seconds since 1970."""
+
+    offset: int
+    data: Data
+    time: float
+    key: str | None = None
+    tags: dict[str, str] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of a log's byte bound this publication uses: its data, key and tags."""
+        tags = sum(len(name) + len(value) for name, value in (self.tags or {}).items())
+        return len(self.data.json) + len(self.key or "") + tags
+
+
+def _check_depth(text: bytes) -> None:
+    if text.count(b"[") + text.count(b"{") <= MAX_DATA_DEPTH:
+        return
+    depth = 0
+    for match in _JSON_STRING_OR_BRACKET.finditer(text):
+        if match[0] in b"[{":
+            depth += 1
+            if depth > MAX_DATA_DEPTH:
+                message = f"data is nested deeper than {MAX_DATA_DEPTH} levels"
+                raise MessageError(ErrorCode.INVALID_DATA, message)
+        elif match[0] in b"]}":
+            depth -= 1
+
+
+def check_channel(name: str) -> None:
+    """Raise MessageError (invalid_channel) unless name can name a channel."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= MAX_CHANNEL_BYTES or _CONTROL.search(name):
+        raise MessageError(
+            ErrorCode.INVALID_CHANNEL,
+            f"invalid channel name {name[:80]!r}: a name is 1 to {MAX_CHANNEL_BYTES} bytes of UTF-8"
+            " without control characters",
+        )

@@ -1,0 +1,263 @@
+"""RFC 6455 sections 5.4 to 7: messages and the closing handshake of one connection of a server."""
+
+from codecs import utf_8_decode
+from enum import IntEnum
+from typing import Final
+
+from protocol.codes import UNSENDABLE_CLOSE_CODES, CloseCode
+from protocol.errors import StateError, WebSocketError
+from protocol.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    CONTROL,
+    FIN,
+    MAX_SHORT_BYTES,
+    OPCODE,
+    TEXT,
+    FrameDecoder,
+    encode_frame,
+)
+
+# What a feed gives: (TEXT, str), (BINARY, bytes), (PING, bytes), (PONG, bytes), (CLOSE, (code,
+# reason)), or the error that ends it all.
+Event = tuple[int, str] | tuple[int, bytes] | tuple[int, tuple[int, str]] | WebSocketError
+
+# The first bytes of messages that are one frame.
+WHOLE_TEXT: Final = FIN | TEXT
+WHOLE_BINARY: Final = FIN | BINARY
+
+# Twice the 65,536 fragments in which the Autobahn suite sends 4 MiB. Fragments are joined as they
+# come, so this bounds only the work that empty ones, which no bound on bytes ever stops, can make
+# for nothing. Answered with 1009.
+MAX_FRAGMENT_COUNT: Final = 128 * 1024
+
+# RFC 6455 section 7.4: what a close frame may carry is a registered code that means something on
+# the wire, or any code of the ranges for libraries (3000-3999) and applications (4000-4999).
+REGISTERED_CLOSE_CODES: Final = frozenset(map(int, frozenset(CloseCode) - UNSENDABLE_CLOSE_CODES))
+PRIVATE_CLOSE_CODES: Final = range(3000, 5000)
+# RFC 6455 section 5.5: a control frame's payload, less the two bytes of the code.
+MAX_REASON_BYTES: Final = MAX_SHORT_BYTES - 2
+
+
+class State(IntEnum):
+    """How far a connection is from its end."""
+
+    OPEN = 0
+    CLOSE_SENT = 1
+    CLOSE_RECEIVED = 2
+    FAILED = 3  # the peer broke the protocol, and has not been told yet
+    CLOSED = 4
+
+
+class Act(IntEnum):
+    """What can happen to a connection."""
+
+    SEND_FRAME = 0
+    SEND_CLOSE = 1
+    RECEIVE_FRAME = 2
+    RECEIVE_CLOSE = 3
+    RECEIVE_ERROR = 4
+
+
+# RFC 6455 sections 5.5.1 and 7.1. After its own close frame a side sends nothing more; after the
+# peer's, or after an error, nothing more is received.
+TRANSITIONS: Final = {
+    State.OPEN: {
+        Act.SEND_FRAME: State.OPEN,
+        Act.SEND_CLOSE: State.CLOSE_SENT,
+        Act.RECEIVE_FRAME: State.OPEN,
+        Act.RECEIVE_CLOSE: State.CLOSE_RECEIVED,
+        Act.RECEIVE_ERROR: State.FAILED,
+    },
+    State.CLOSE_SENT: {
+        Act.RECEIVE_FRAME: State.CLOSE_SENT,
+        Act.RECEIVE_CLOSE: State.CLOSED,
+        Act.RECEIVE_ERROR: State.CLOSED,
+    },
+    State.CLOSE_RECEIVED: {Act.SEND_CLOSE: State.CLOSED},
+    State.FAILED: {Act.SEND_CLOSE: State.CLOSED},
+    State.CLOSED: {},
+}
+
+
+class _Message:
+    """A message of which not every fragment has arrived."""
+
+    __slots__ = ("data", "fragment_count", "opcode", "unchecked")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.data = bytearray()
+        self.fragment_count = 0
+        self.unchecked = b""  # the beginning of a character that is not complete, in a text
+
+    def append(self, piece: bytes, is_last: bool) -> None:
+        """Add piece; raise UnicodeDecodeError as soon as text cannot become valid UTF-8."""
+        self.data += piece
+        if self.opcode == TEXT:
+            unchecked = self.unchecked + piece
+            _, checked_bytes = utf_8_decode(unchecked, "strict", is_last)
+            self.unchecked = unchecked[checked_bytes:]
+
+
+class WebSocket:
+    """One WebSocket connection as a server sees it, after the opening handshake.
+
+    It owns neither socket nor clock: bytes of the peer go into feed, and what the send methods
+    return goes to the peer. Nothing is answered by itself; ping and close frames are events for the
+    owner to answer.
+    """
+
+    __slots__ = ("_decoder", "_max_message_bytes", "_message", "state")
+
+    def __init__(self, *, max_message_bytes: int) -> None:
+        self.state = State.OPEN
+        self._max_message_bytes = max_message_bytes
+        self._decoder = FrameDecoder(max_message_bytes)
+        self._message: _Message | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the messages and control frames that data completes, oldest first.
+
+        The last event may be a WebSocketError, whose close code is to be sent to the peer: 1002 for
+        malformed frames and frames out of order, 1007 for text that is not UTF-8, as soon as its
+        first bad byte is here, and 1009 for a message above max_message_bytes, as soon as the head
+        of a frame tells. After an error or a close frame nothing more comes out.
+        """
+        events: list[Event] = []
+        if Act.RECEIVE_FRAME not in TRANSITIONS[self.state]:
+            return events
+        try:
+            for frame in self._decoder.feed(data):
+                if isinstance(frame, WebSocketError):
+                    raise frame
+                first, payload, missing_bytes = frame
+                if self._message is None and first == WHOLE_TEXT:
+                    events.append((TEXT, str(payload, "utf-8")))
+                elif self._message is None and first == WHOLE_BINARY:
+                    events.append((BINARY, payload))
+                elif first & CONTROL:
+                    events.append(self._receive_control(first & OPCODE, payload))
+                    if first & OPCODE == CLOSE:
+                        break
+                elif self._receive_fragment(first, payload, missing_bytes):
+                    events.append(self._take_message())
+        except UnicodeDecodeError:
+            events.append(self._fail(WebSocketError(CloseCode.INVALID_TEXT, "text is not UTF-8")))
+        except WebSocketError as error:
+            events.append(self._fail(error))
+        return events
+
+    def send_frame(self, opcode: int, payload: str | bytes) -> bytes:
+        """Return one whole message, a ping or a pong, to be written; str is sent as UTF-8.
+
+        Raises StateError after a close frame in either direction, ValueError for a control frame
+        above 125 bytes.
+        """
+        self._move(Act.SEND_FRAME)
+        return encode_frame(opcode, payload.encode() if isinstance(payload, str) else payload)
+
+    def send_close(self, code: int, reason: str = "") -> bytes:
+        """Return the close frame to be written, whether it is the first or answers the peer.
+
+        Code 1005 makes an empty frame, which is what 1005 means. A reason above 123 bytes loses its
+        end. Raises StateError if one was sent before, ValueError for a code that RFC 6455 section
+        7.4 does not let travel.
+        """
+        payload = encode_close(code, reason)
+        self._move(Act.SEND_CLOSE)
+        return encode_frame(CLOSE, payload)
+
+    def _move(self, act: Act) -> None:
+        """Go where TRANSITIONS says that act leads; raise StateError if it says nothing."""
+        try:
+            self.state = TRANSITIONS[self.state][act]
+        except KeyError:
+            raise StateError(f"{act.name} is not possible in state {self.state.name}") from None
+
+    def _fail(self, error: WebSocketError) -> WebSocketError:
+        """Return error, after which nothing more is received."""
+        self._move(Act.RECEIVE_ERROR)
+        self._message = None
+        # The traceback would hold the list of events, and that the error: a cycle per bad peer.
+        return error.with_traceback(None)
+
+    def _receive_control(self, opcode: int, payload: bytes) -> Event:
+        """Return the event that a control frame is."""
+        if opcode != CLOSE:
+            return opcode, payload
+        code_and_reason = decode_close(payload)
+        self._move(Act.RECEIVE_CLOSE)
+        self._message = None
+        return CLOSE, code_and_reason
+
+    def _receive_fragment(self, first: int, piece: bytes, missing_bytes: int) -> bool:
+        """Add a frame or a part of one to the unfinished message; return whether that finishes it.
+
+        Raises WebSocketError for a fragment that does not belong there or makes too big a message,
+        UnicodeDecodeError for text that is none. RFC 6455 section 5.4.
+        """
+        opcode = first & OPCODE
+        message = self._message
+        if opcode == CONTINUATION:
+            if message is None:
+                raise WebSocketError(
+                    CloseCode.PROTOCOL_ERROR, "a continuation frame continues nothing"
+                )
+        elif message is None:
+            message = self._message = _Message(opcode)
+        else:
+            raise WebSocketError(
+                CloseCode.PROTOCOL_ERROR, "a new message began inside a fragmented one"
+            )
+        message_bytes = len(message.data) + len(piece) + missing_bytes
+        if message_bytes > self._max_message_bytes:
+            raise WebSocketError(
+                CloseCode.MESSAGE_TOO_BIG,
+                f"a message of {message_bytes} bytes is above {self._max_message_bytes}",
+            )
+        message.fragment_count += not missing_bytes
+        if message.fragment_count > MAX_FRAGMENT_COUNT:
+            raise WebSocketError(
+                CloseCode.MESSAGE_TOO_BIG, f"a message has more than {MAX_FRAGMENT_COUNT} fragments"
+            )
+        is_last = first & FIN != 0
+        message.append(piece, is_last)
+        return is_last
+
+    def _take_message(self) -> Event:
+        """Return the message that has become complete, and forget it."""
+        message = self._message
+        assert message is not None
+        self._message = None
+        if message.opcode == TEXT:
+            return TEXT, str(message.data, "utf-8")
+        return BINARY, bytes(message.data)
+
+
+def encode_close(code: int, reason: str) -> bytes:
+    """Return the payload of a close frame; see WebSocket.send_close. RFC 6455 section 5.5.1."""
+    if code == CloseCode.NO_STATUS_RECEIVED:
+        return b""
+    if code not in REGISTERED_CLOSE_CODES and code not in PRIVATE_CLOSE_CODES:
+        raise ValueError(f"close code {code} must not be sent")
+    cut = reason.encode()[:MAX_REASON_BYTES]
+    # What the cut left of a character is not UTF-8, and a peer would have to refuse it.
+    return code.to_bytes(2, "big") + cut.decode("utf-8", "ignore").encode()
+
+
+def decode_close(payload: bytes) -> tuple[int, str]:
+    """Return the code and the reason of a close frame, 1005 and nothing for an empty one.
+
+    RFC 6455 section 5.5.1. Raises WebSocketError with code 1002 for a half or forbidden code,
+    UnicodeDecodeError for a bad reason.
+    """
+    if not payload:
+        return CloseCode.NO_STATUS_RECEIVED, ""
+    if len(payload) == 1:
+        raise WebSocketError(CloseCode.PROTOCOL_ERROR, "a close frame cannot hold half a code")
+    code = int.from_bytes(payload[:2], "big")
+    if code not in REGISTERED_CLOSE_CODES and code not in PRIVATE_CLOSE_CODES:
+        raise WebSocketError(CloseCode.PROTOCOL_ERROR, f"close code {code} must not be sent")
+    return code, str(payload[2:], "utf-8")
