@@ -83,7 +83,7 @@ examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; what it returns has `command`, a key of COMMANDS, and that one's options."""
+    """Return the parser, whose result has `command`, a key of COMMANDS, and its options."""
     parser = argparse.ArgumentParser(
         prog="gateway",
         description=DESCRIPTION,

@@ -10,13 +10,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
 from gateway.arguments import build_parser
-from gateway.client.remote import Reconnecting, RemoteGateway, StreamEvent
+from gateway.client.remote import CursorMoved, Reconnecting, RemoteGateway, StreamEvent
 from gateway.config import Config, format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
@@ -82,36 +83,33 @@ def _serve(arguments: argparse.Namespace) -> Exit:
 
 
 def _publish(arguments: argparse.Namespace) -> Exit:
-    remote = _find_remote(arguments)
     encode = _encode_text if arguments.text else _check_json
-    for place, text in _read_data(arguments.data):
-        try:
-            data = encode(text)
-        except ValueError as error:
-            _say(f"{place}{error}")
-            return Exit.USAGE
-        _print_line(remote.publish(arguments.channel, data))
+    with closing(_find_remote(arguments)) as remote:
+        for place, text in _read_data(arguments.data):
+            try:
+                data = encode(text)
+            except ValueError as error:
+                _say(f"{place}{error}")
+                return Exit.USAGE
+            _print_line(remote.publish(arguments.channel, data))
     return Exit.OK
 
 
 def _subscribe(arguments: argparse.Namespace) -> Exit:
-    last, shown = arguments.cursor, 0
+    cursor, shown = arguments.cursor, 0
     try:
-        for item in _find_remote(arguments).follow(arguments.channels, arguments.cursor):
-            if isinstance(item, Reconnecting):
-                _say(f"{item.reason}; reconnecting in {item.delay_s:.1f} s")
-                continue
-            if item.type == "message":
-                _print_line(msgspec.json.format(item.data.encode(), indent=-1))
-                shown += 1
-            else:
-                _say(_describe(item))
-            last = item.last_event_id or last
+        for item in _find_remote(arguments).follow(arguments.channels, cursor):
+            _show(item)
+            if isinstance(item, CursorMoved):
+                cursor = item.cursor
+            elif isinstance(item, StreamEvent):
+                cursor = item.last_event_id or cursor
+                shown += item.type == "message"
             if shown == arguments.count:
                 break
     finally:
-        if last is not None:
-            _say(f"to go on from here: --cursor {shlex.quote(last)}")
+        if cursor is not None:
+            _say(f"to go on from here: --cursor {shlex.quote(cursor)}")
     return Exit.OK
 
 
@@ -179,6 +177,16 @@ def _check_json(text: bytes) -> bytes:
             f"    gateway publish CHANNEL --text {shlex.quote(shown)}"
         ) from None
     return text
+
+
+def _show(item: StreamEvent | CursorMoved | Reconnecting) -> None:
+    """Print a message for programs, anything else for people."""
+    if isinstance(item, Reconnecting):
+        _say(f"{item.reason}; reconnecting in {item.delay_s:.1f} s")
+    elif isinstance(item, StreamEvent) and item.type == "message":
+        _print_line(msgspec.json.format(item.data.encode(), indent=-1))
+    elif isinstance(item, StreamEvent):
+        _say(_describe(item))
 
 
 def _describe(event: StreamEvent) -> str:

@@ -92,6 +92,9 @@ class Commands:
             raise MessageError(ErrorCode.LIMIT_REACHED, text)
 
         def subscribed(stream: Stream) -> None:
+            if session not in self._hub.sessions:
+                self._hub.release(stream.name)
+                return
             reply, gap = self._hub.subscribe(session, stream, start)
             _reply(session, command, reply)
             if gap is not None:
@@ -160,8 +163,6 @@ class Commands:
         """Call then with the result of future, in this turn if it is there; or refuse command."""
 
         def finish(finished: "Future[T]") -> None:
-            if session not in self._hub.sessions:
-                return
             try:
                 then(finished.result())
             except MessageError as error:

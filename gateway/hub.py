@@ -82,6 +82,11 @@ class Hub:
         """Return the stream of channel, for subscribe; fails as Broker.follow does."""
         return self._broker.follow(channel)
 
+    def release(self, channel: str) -> None:
+        """Undo a follow that no subscription came of."""
+        if channel not in self.channels:
+            self._broker.unfollow(channel)
+
     def subscribe(
         self, session: Session, stream: Stream, start: Start
     ) -> tuple[Subscribed, Gap | None]:

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, cast
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from protocol.codes import RETRYABLE, ErrorCode
+from protocol.codes import RETRYABLE, CloseCode, ErrorCode
 from protocol.errors import MessageError
 from protocol.publication import Data, Publication, data_from_json, data_from_msgpack
 
@@ -211,6 +211,20 @@ class Closing(Push, tag="closing", frozen=True):
     reason: str
     reconnect: bool
     retry_after_ms: int | None = None
+
+
+# RFC 6455 says nothing of reconnecting; these two announce that the server will be back.
+_RECONNECT_CODES: Final = frozenset({CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART})
+
+
+def closing_push(code: int, reason: str, retry_after_ms: int | None = None) -> Closing:
+    """Return the push that announces a close with code, and whether it is worth to come back."""
+    return Closing(
+        code=code,
+        reason=reason,
+        reconnect=code in _RECONNECT_CODES or 3000 <= code < 3500,
+        retry_after_ms=retry_after_ms,
+    )
 
 
 def error_push(error: MessageError) -> Error:

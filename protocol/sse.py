@@ -29,3 +29,8 @@ def encode_event(data: bytes, *, event: str | None = None, cursor: str | None = 
 def encode_retry(retry_ms: int) -> bytes:
     """Return the line that tells EventSource to wait retry_ms before it reconnects."""
     return b"retry: %d\n\n" % retry_ms
+
+
+def encode_id(cursor: str) -> bytes:
+    """Return an event that says nothing but its id, which EventSource keeps for reconnecting."""
+    return b"id: %b\n\n" % cursor.encode()

@@ -36,17 +36,21 @@ MAX_FRAGMENT_COUNT: Final = 128 * 1024
 # the wire, or any code of the ranges for libraries (3000-3999) and applications (4000-4999).
 REGISTERED_CLOSE_CODES: Final = frozenset(map(int, frozenset(CloseCode) - UNSENDABLE_CLOSE_CODES))
 PRIVATE_CLOSE_CODES: Final = range(3000, 5000)
+# Between these lie the first two bytes of every encoded surrogate. Python's decoder waits for the
+# third before it refuses one, although no third can make it good.
+SURROGATES_BEGIN: Final = b"\xed\xa0"
+SURROGATES_END: Final = b"\xee"
 # RFC 6455 section 5.5: a control frame's payload, less the two bytes of the code.
 MAX_REASON_BYTES: Final = MAX_SHORT_BYTES - 2
 
 
 class State(IntEnum):
-    """How far a connection is from its end."""
+    """How far a connection is from its end; from CLOSE_SENT on nothing more may be sent."""
 
     OPEN = 0
-    CLOSE_SENT = 1
-    CLOSE_RECEIVED = 2
-    FAILED = 3  # the peer broke the protocol, and has not been told yet
+    CLOSE_RECEIVED = 1
+    FAILED = 2  # the peer broke the protocol, and has not been told yet
+    CLOSE_SENT = 3
     CLOSED = 4
 
 
@@ -58,10 +62,11 @@ class Act(IntEnum):
     RECEIVE_FRAME = 2
     RECEIVE_CLOSE = 3
     RECEIVE_ERROR = 4
+    LOSE = 5
 
 
 # RFC 6455 sections 5.5.1 and 7.1. After its own close frame a side sends nothing more; after the
-# peer's, or after an error, nothing more is received.
+# peer's, or after an error, nothing more is received, but what was received may still be answered.
 TRANSITIONS: Final = {
     State.OPEN: {
         Act.SEND_FRAME: State.OPEN,
@@ -69,15 +74,25 @@ TRANSITIONS: Final = {
         Act.RECEIVE_FRAME: State.OPEN,
         Act.RECEIVE_CLOSE: State.CLOSE_RECEIVED,
         Act.RECEIVE_ERROR: State.FAILED,
+        Act.LOSE: State.CLOSED,
+    },
+    State.CLOSE_RECEIVED: {
+        Act.SEND_FRAME: State.CLOSE_RECEIVED,
+        Act.SEND_CLOSE: State.CLOSED,
+        Act.LOSE: State.CLOSED,
+    },
+    State.FAILED: {
+        Act.SEND_FRAME: State.FAILED,
+        Act.SEND_CLOSE: State.CLOSED,
+        Act.LOSE: State.CLOSED,
     },
     State.CLOSE_SENT: {
         Act.RECEIVE_FRAME: State.CLOSE_SENT,
         Act.RECEIVE_CLOSE: State.CLOSED,
         Act.RECEIVE_ERROR: State.CLOSED,
+        Act.LOSE: State.CLOSED,
     },
-    State.CLOSE_RECEIVED: {Act.SEND_CLOSE: State.CLOSED},
-    State.FAILED: {Act.SEND_CLOSE: State.CLOSED},
-    State.CLOSED: {},
+    State.CLOSED: {Act.LOSE: State.CLOSED},
 }
 
 
@@ -99,6 +114,8 @@ class _Message:
             unchecked = self.unchecked + piece
             _, checked_bytes = utf_8_decode(unchecked, "strict", is_last)
             self.unchecked = unchecked[checked_bytes:]
+            if SURROGATES_BEGIN <= self.unchecked < SURROGATES_END:
+                utf_8_decode(self.unchecked, "strict", True)
 
 
 class WebSocket:
@@ -152,8 +169,7 @@ class WebSocket:
     def send_frame(self, opcode: int, payload: str | bytes) -> bytes:
         """Return one whole message, a ping or a pong, to be written; str is sent as UTF-8.
 
-        Raises StateError after a close frame in either direction, ValueError for a control frame
-        above 125 bytes.
+        Raises StateError after our close frame, ValueError for a control frame above 125 bytes.
         """
         self._move(Act.SEND_FRAME)
         return encode_frame(opcode, payload.encode() if isinstance(payload, str) else payload)
@@ -168,6 +184,11 @@ class WebSocket:
         payload = encode_close(code, reason)
         self._move(Act.SEND_CLOSE)
         return encode_frame(CLOSE, payload)
+
+    def lose(self) -> None:
+        """Hear that the socket is gone: nothing more is sent or received."""
+        self._move(Act.LOSE)
+        self._message = None
 
     def _move(self, act: Act) -> None:
         """Go where TRANSITIONS says that act leads; raise StateError if it says nothing."""

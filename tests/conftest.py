@@ -1,7 +1,14 @@
-"""What every test can count on: `--uvloop` runs the asynchronous ones on uvloop."""
+"""What every test can count on: the event loop of `--uvloop`, and the installed command line."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +29,94 @@ def pytest_asyncio_loop_factories(
     import uvloop  # only here, because it does not exist for Windows and PyPy
 
     return {"uvloop": uvloop.new_event_loop}
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+# Longer than anything here takes; only a broken command waits for it.
+PATIENCE_S = 30
+GATEWAY = str(Path(sys.executable).with_name("gateway"))
+
+
+class Started:
+    """One running command; its lines come as they are written."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        inherited = {name: text for name, text in os.environ.items() if "GATEWAY" not in name}
+        self.process = subprocess.Popen(
+            [GATEWAY, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=inherited | environment,
+        )
+        self._tails = {"stdout": b"", "stderr": b""}
+
+    def read_line(self, name: str = "stdout") -> str:
+        """Return the next line; fail where none comes."""
+        stream = getattr(self.process, name)
+        while b"\n" not in self._tails[name]:
+            readable, _, _ = select.select([stream], [], [], PATIENCE_S)
+            data = os.read(stream.fileno(), 65536) if readable else b""
+            assert data, f"no further line on {name} after {self._tails[name]!r}"
+            self._tails[name] += data
+        line, _, self._tails[name] = self._tails[name].partition(b"\n")
+        return line.decode()
+
+    def read_until(self, pattern: str, name: str = "stdout") -> re.Match[str]:
+        """Return the match in the first line that has one."""
+        while True:
+            if match := re.search(pattern, self.read_line(name)):
+                return match
+
+    def finish(self, stdin: str = "") -> tuple[int, str, str]:
+        """Return the exit status and the rest of stdout and stderr."""
+        stdout, stderr = self.process.communicate(stdin.encode(), timeout=PATIENCE_S)
+        stdout, stderr = self._tails["stdout"] + stdout, self._tails["stderr"] + stderr
+        return self.process.returncode, stdout.decode(), stderr.decode()
+
+    def interrupt(self) -> tuple[int, str, str]:
+        """Press Ctrl-C and return as finish does."""
+        self.process.send_signal(signal.SIGINT)
+        return self.finish()
+
+
+class Commands:
+    """Starts commands and ends those that a test leaves."""
+
+    def __init__(self) -> None:
+        self._started: list[Started] = []
+
+    def start(self, *arguments: str, **environment: str) -> Started:
+        started = Started(*arguments, **environment)
+        self._started.append(started)
+        return started
+
+    def run(self, *arguments: str, stdin: str = "", **environment: str) -> tuple[int, str, str]:
+        return self.start(*arguments, **environment).finish(stdin)
+
+    def serve(self, *arguments: str, port: int = 0, **environment: str) -> tuple[Started, str]:
+        """Return a gateway that has said it is ready, and its URL."""
+        started = self.start("serve", "--port", str(port), *arguments, **environment)
+        url = started.read_until(r"console +(http://\S+)/")[1]
+        started.read_until("/publish")
+        return started, url
+
+    def end(self) -> None:
+        for started in self._started:
+            started.process.kill()
+            started.process.communicate()
+
+
+@pytest.fixture
+def commands() -> Iterator[Commands]:
+    """Return what starts commands; all have ended when the test has."""
+    made = Commands()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def url(commands: Commands) -> str:
+    """Return the URL of a gateway that runs as a process of its own."""
+    return commands.serve()[1]

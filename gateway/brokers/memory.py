@@ -34,6 +34,7 @@ class MemoryBroker:
         self._clock = clock
         self._streams: dict[str, Stream] = {}
         self._deliver: Deliver | None = None
+        self.publication_count = 0
         # Every stream once, in the order in which they are looked at for being unused.
         self._unchecked: deque[Stream] = deque()
 
@@ -77,6 +78,7 @@ class MemoryBroker:
         except MessageError as error:
             return _failed(error)
         stream.append(draft)
+        self.publication_count += 1
         if stream.delivered is not None and self._deliver is not None:
             self._deliver(stream)
         return _done(stream.end)

@@ -48,6 +48,7 @@ export class GatewayError extends Error {
  * - `error`: a GatewayError, with the channel it is about where there is one
  */
 export class Gateway extends EventTarget {
+  apiKey;
   #base;
   #options;
   #transports;
@@ -64,8 +65,9 @@ export class Gateway extends EventTarget {
   #connectedAt = 0;
   #refresh = () => this.reconnect();
 
-  constructor({ url = globalThis.location?.origin, transport = TRANSPORTS, ...options } = {}) {
+  constructor({ url = globalThis.location?.origin, transport = TRANSPORTS, apiKey = null, ...options } = {}) {
     super();
+    this.apiKey = apiKey;
     this.#base = new URL(url.replace(/^ws/, "http").replace(/\/?$/, "/"));
     this.#options = options;
     this.#transports = checkTransports(transport);
@@ -138,7 +140,7 @@ export class Gateway extends EventTarget {
   async publish(channel, data, extra = {}) {
     const publication = { channel, data, ...extra };
     if (this.#link?.publish && this.#state === "connected") return this.#link.publish(publication);
-    const headers = { "Content-Type": "application/json", ...bearer(this.#options.apiKey ?? this.#options.token) };
+    const headers = { "Content-Type": "application/json", ...bearer(this.apiKey ?? this.#options.token) };
     return this.#fetch("publish", { method: "POST", body: JSON.stringify(publication), headers });
   }
 

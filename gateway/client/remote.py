@@ -67,6 +67,13 @@ class StreamEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorMoved:
+    """The stream stands at cursor without an event that says so, as when it begins."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnecting:
     """The stream ended or could not be opened; the next attempt comes after delay_s."""
 
@@ -193,7 +200,7 @@ class RemoteGateway:
         channels: list[str],
         cursor: str | None = None,
         pause: Callable[[float], None] = time.sleep,
-    ) -> Iterator[StreamEvent | Reconnecting]:
+    ) -> Iterator[StreamEvent | CursorMoved | Reconnecting]:
         """Yield what happens in channels from cursor on, or from now, for ever.
 
         A stream that ends is opened again at the last cursor it gave, after pause has waited.
@@ -205,8 +212,7 @@ class RemoteGateway:
         is_known, failures = False, 0
         while True:
             try:
-                with closing(self._open()) as connection:
-                    response = self._request_stream(connection, path, decoder.last_event_id)
+                with self._open_stream(path, decoder.last_event_id) as response:
                     is_known = True
                     for event in self._read_events(response, decoder):
                         failures = 0
@@ -222,31 +228,42 @@ class RemoteGateway:
             pause(delay_s)
             decoder = EventStreamDecoder(decoder.last_event_id, decoder.retry_ms)
 
-    def _request_stream(
-        self, connection: http.client.HTTPConnection, path: str, last_event_id: str
-    ) -> http.client.HTTPResponse:
-        """Return the answer to a request for a stream whose head is as it should be."""
+    @contextmanager
+    def _open_stream(self, path: str, last_event_id: str) -> Iterator[http.client.HTTPResponse]:
+        """Give the answer to a request for a stream whose head is as it should be."""
         headers: dict[str, str | bytes] = {"Accept": "text/event-stream"}
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id.encode()
-        with self._reaching():
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            if response.status != 200:
+        with closing(self._open()) as connection:
+            with self._reaching():
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+            with response:
+                self._check_stream(response)
+                yield response
+
+    def _check_stream(self, response: http.client.HTTPResponse) -> None:
+        if response.status != 200:
+            with self._reaching():
                 raise _refusal(response, response.read())
         if response.headers.get_content_type() != "text/event-stream":
             raise RemoteError(f"{self.url} answers, but not as a gateway does", status=200)
-        return response
 
     def _read_events(
         self, response: http.client.HTTPResponse, decoder: EventStreamDecoder
-    ) -> Iterator[StreamEvent]:
-        while True:
-            with self._reaching():
-                data = response.read1(READ_BYTES)
-            if not data:
-                return
-            yield from decoder.feed(data)
+    ) -> Iterator[StreamEvent | CursorMoved]:
+        cursor = decoder.last_event_id
+        while data := self._read(response):
+            for event in decoder.feed(data):
+                cursor = event.last_event_id
+                yield event
+            if decoder.last_event_id != cursor:
+                cursor = decoder.last_event_id
+                yield CursorMoved(cursor)
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        with self._reaching():
+            return response.read1(READ_BYTES)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -17,7 +17,11 @@ Atom: TypeAlias = Callable[[BaseRequest, StreamResponse, float], str | int]
 # The name of an atom in the log record's extra fields, or the field and the key inside it.
 Key: TypeAlias = str | tuple[str, str]
 
-_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+# Not strftime's %b, which follows the locale.
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 _ATOM: Final = re.compile(r"%(?:%|\{([A-Za-z0-9_-]+)\}([ioe])|(Tf|[atPrsbTD]))")
 
 
@@ -75,7 +79,7 @@ class AccessLogger(AbstractAccessLogger):
         try:
             values = [atom(request, response, time) for _, atom in self._atoms]
             line = self._template % tuple(values)
-            self.logger.info(line, extra=self._extra(values))  # noqa: G004
+            self.logger.info(line, extra=self._extra(values))
         except Exception:
             self.logger.exception("Error in logging")
 

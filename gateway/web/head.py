@@ -4,6 +4,8 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from http.cookies import SimpleCookie
 from math import ceil
@@ -23,12 +25,9 @@ from gateway.web.fields import (
     parse_etag,
     parse_http_date,
 )
-from protocol.http1 import HttpVersion
+from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
 
 SERVER_SOFTWARE: Final = "realtime-gateway"
-
-HTTP_10: Final = HttpVersion(1, 0)
-HTTP_11: Final = HttpVersion(1, 1)
 
 CONNECTION: Final = istr("Connection")
 CONTENT_LENGTH: Final = istr("Content-Length")
@@ -43,7 +42,6 @@ TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
-_NO_CONTENT: Final = frozenset({204, 304})
 _DIGITS: Final = re.compile(r"[0-9]+")
 
 
@@ -66,18 +64,25 @@ class _Clock:
 _CLOCK: Final = _Clock()
 
 
-def may_have_length(method: str, status: int) -> bool:
-    """Whether the answer may carry a Content-Length. RFC 9110 section 8.6.
+class BodyRule(Enum):
+    """What follows a head, whatever its headers say."""
 
-    A 304 may too, by the RFC; it goes without, because the length it would state is rarely known.
+    BODY = "a body"
+    LENGTH_ONLY = "no body, but the length that it would have"
+    NOTHING = "no body, and no header about one"
+
+
+@lru_cache(maxsize=256)
+def body_rule(method: str, status: int) -> BodyRule:
+    """Return the rule for an answer of status to method. RFC 9112 section 6.3.
+
+    A 304 might state the length that a 200 would have (RFC 9110 section 8.6); few handlers know it,
+    so it does not.
     """
     is_tunnel = method == "CONNECT" and 200 <= status < 300
-    return status >= 200 and status not in _NO_CONTENT and not is_tunnel
-
-
-def is_bodyless(method: str, status: int) -> bool:
-    """Whether the answer ends with its head, whatever the headers say. RFC 9112 section 6.3."""
-    return method == "HEAD" or not may_have_length(method, status)
+    if status < 200 or status in (204, 304) or is_tunnel:
+        return BodyRule.NOTHING
+    return BodyRule.LENGTH_ONLY if method == "HEAD" else BodyRule.BODY
 
 
 class ResponseHead:
@@ -247,9 +252,8 @@ class ResponseHead:
             "httponly": httponly,
             "version": version,
             "samesite": samesite,
-            "partitioned": partitioned,
         }
-        set_cookie(self.cookies, name, value, attributes)
+        set_cookie(self.cookies, name, value, attributes, partitioned=partitioned)
 
     def del_cookie(
         self,
@@ -306,11 +310,13 @@ class ResponseHead:
             if version < HTTP_11:
                 raise RuntimeError(f"HTTP/{version.major}.{version.minor} has no chunked encoding")
             headers.popall(CONTENT_LENGTH, None)  # RFC 9112 section 6.2: never beside chunks
-        if is_bodyless(method, self._status):
-            if not may_have_length(method, self._status):
-                headers.popall(CONTENT_LENGTH, None)
+        rule = body_rule(method, self._status)
+        if rule is BodyRule.NOTHING:
+            headers.popall(CONTENT_LENGTH, None)
             return Framing.EMPTY, 0
-        length = _parse_length(headers)
+        length = self._state_length(rule)
+        if rule is BodyRule.LENGTH_ONLY:
+            return Framing.EMPTY, 0
         if length is not None:
             return Framing.LENGTH, length
         if version >= HTTP_11:
@@ -318,6 +324,10 @@ class ResponseHead:
             return Framing.CHUNKED, 0
         self._keep_alive = False
         return Framing.CLOSE, 0
+
+    def _state_length(self, rule: BodyRule) -> int | None:
+        """Return the body's length where it is known, which the headers then state."""
+        return _parse_length(self._headers)
 
     def _say_connection(self, version: HttpVersion) -> None:
         """Let header and behaviour agree: a Connection header of the handler's is obeyed."""
@@ -334,9 +344,9 @@ class ResponseHead:
 
 def _parse_length(headers: "CIMultiDict[str]") -> int | None:
     """Return the one Content-Length, or None; raise ValueError where a peer could read two."""
-    values = headers.getall(CONTENT_LENGTH, ())
-    if not values:
+    if CONTENT_LENGTH not in headers:
         return None
+    values = headers.getall(CONTENT_LENGTH)
     if len(set(values)) > 1 or not _DIGITS.fullmatch(values[0]):
         raise ValueError(f"Not a content length: {', '.join(values)!r}")
     return int(values[0])

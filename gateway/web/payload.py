@@ -1,6 +1,7 @@
 """Bodies that are not bytes yet: files and asynchronous iterables, written piece by piece."""
 
 import asyncio
+import codecs
 import io
 import mimetypes
 import os
@@ -31,13 +32,14 @@ class Payload(Protocol):
 class FilePayload:
     """An open file, read in a thread from where it stands to its end and closed afterwards."""
 
-    __slots__ = ("_charset", "_file", "headers", "size")
+    __slots__ = ("_encoder", "_file", "headers", "size")
 
     def __init__(self, file: io.IOBase) -> None:
+        charset = getattr(file, "encoding", None) or "utf-8"
         self._file = file
-        self._charset = getattr(file, "encoding", None) or "utf-8"
+        self._encoder = codecs.getincrementalencoder(charset)()  # one byte order mark, not many
         self.size = _remaining_bytes(file)
-        self.headers = _file_headers(file, self._charset)
+        self.headers = _file_headers(file, charset)
 
     async def write(self, writer: BodyWriter) -> None:
         """Write the file; a change of its length meanwhile is the writer's to notice."""
@@ -49,8 +51,8 @@ class FilePayload:
         await asyncio.to_thread(self._file.close)
 
     def _read(self) -> bytes:
-        piece: bytes | str = self._file.read(READ_BYTES)  # type: ignore[attr-defined]
-        return piece.encode(self._charset) if isinstance(piece, str) else piece
+        piece: bytes | str = self._file.read(READ_BYTES)
+        return self._encoder.encode(piece) if isinstance(piece, str) else piece
 
 
 def _remaining_bytes(file: io.IOBase) -> int | None:
@@ -68,9 +70,8 @@ def _remaining_bytes(file: io.IOBase) -> int | None:
 
 def _file_headers(file: io.IOBase, charset: str) -> dict[str, str]:
     """Return a content type and, for a file with a name, what lets a browser save it under it."""
-    name = getattr(file, "name", None)
-    is_named = isinstance(name, str) and not (name.startswith("<") and name.endswith(">"))
-    base_name = PurePath(name).name if is_named else ""
+    name = getattr(file, "name", None)  # an int where the file was opened from a descriptor
+    base_name = PurePath(name).name if isinstance(name, str) else ""
     if isinstance(file, io.TextIOBase):
         content_type = f"text/plain; charset={charset.lower()}"
     else:

@@ -5,7 +5,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from gateway.web.body import BodyWriter, Framing
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
@@ -14,54 +14,19 @@ from gateway.web.head import (
     CONTENT_LENGTH,
     CONTENT_TYPE,
     TRANSFER_ENCODING,
+    BodyRule,
     Headers,
     ResponseHead,
-    is_bodyless,
+    body_rule,
 )
 from gateway.web.payload import Payload, payload_of
-from gateway.web.receiver import Receiver
+from gateway.web.seams import Answerable, Receiver
 from protocol.http1 import HttpVersion, encode_head
 
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+_BYTES: Final = (bytes, bytearray, memoryview)
 _MISSING: Final = object()
-
-
-class Upgradable(Protocol):
-    """The connection behind a request."""
-
-    def upgrade(self, receiver: Receiver) -> None:
-        """Hand every further byte to receiver."""
-
-
-class Answerable(Protocol):
-    """What a response needs of the request it answers; a BaseRequest is one."""
-
-    @property
-    def method(self) -> str:
-        """The method as it was sent."""
-
-    @property
-    def path(self) -> str:
-        """The decoded path."""
-
-    @property
-    def version(self) -> HttpVersion:
-        """The version the peer speaks."""
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the peer would send another request on this connection."""
-
-    @property
-    def writer(self) -> BodyWriter:
-        """Where the answer is written."""
-
-    @property
-    def protocol(self) -> Upgradable:
-        """The connection."""
-
-    @property
-    def task(self) -> "asyncio.Task[None]":
-        """The connection's task."""
 
 
 class StreamResponse(ResponseHead, MutableMapping[str, Any]):
@@ -134,13 +99,13 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         if self._sends_head_at_once:
             writer.flush_head()
 
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
+    async def write(self, data: BytesLike) -> None:
         """Write a piece of the body and wait while the peer reads too slowly.
 
         Raises ConnectionResetError if the peer left, RuntimeError outside of prepare() and
         write_eof(), and AssertionError for what is not bytes.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, _BYTES):
             raise AssertionError(f"data must be bytes, not {type(data)!r}")
         if self._is_ended:
             raise RuntimeError("Cannot call write() after write_eof()")
@@ -155,9 +120,9 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
             raise AssertionError("drain() has a meaning between prepare() and write_eof()")
         await self._writer.drain()
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def write_eof(self, data: BytesLike = b"") -> None:
         """Write a last piece and end the body; a second call does nothing."""
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, _BYTES):
             raise AssertionError(f"data must be bytes, not {type(data)!r}")
         if self._is_ended:
             return
@@ -258,10 +223,10 @@ class Response(StreamResponse):
     def body(self, body: object) -> None:
         if isinstance(body, io.StringIO | io.BytesIO):
             body = body.read()
+        if isinstance(body, memoryview):
+            body = bytes(body)
         if body is None or isinstance(body, bytes | bytearray):
             self._body = body
-        elif isinstance(body, memoryview):
-            self._body = bytes(body)
         elif isinstance(body, str):
             self._body = body.encode()
             self._headers.setdefault(CONTENT_TYPE, "text/plain; charset=utf-8")
@@ -278,7 +243,7 @@ class Response(StreamResponse):
         """
         if self._body is None:
             return None
-        if not isinstance(self._body, bytes | bytearray):
+        if not isinstance(self._body, _BYTES):
             raise TypeError("The body is read while it is sent: it has no text")
         return self._body.decode(self.charset or "utf-8")
 
@@ -295,41 +260,44 @@ class Response(StreamResponse):
     @property
     def content_length(self) -> int | None:
         """The body's length in bytes, None for a body in chunks; RuntimeError when set."""
+        body = self._body
         if self._chunked:
             return None
-        stated = super().content_length
-        if stated is not None or self._body is None:
-            return stated or 0
-        if isinstance(self._body, bytes | bytearray):
-            return len(self._body)
-        return self._body.size
+        if CONTENT_LENGTH in self._headers:
+            return super().content_length
+        if isinstance(body, _BYTES):
+            return len(body)
+        return body.size if body is not None else 0
 
     @content_length.setter
     def content_length(self, value: int | None) -> None:
         raise RuntimeError("Content length is set automatically")
 
-    def _begin(self, request: Answerable) -> None:
-        if not self._chunked and CONTENT_LENGTH not in self._headers:
-            length = self.content_length
-            # An unset body says nothing about the length that GET would have: RFC 9110 section 8.6.
-            if length or (length is not None and request.method != "HEAD"):
-                self._headers[CONTENT_LENGTH] = str(length)
-        super()._begin(request)
+    def _state_length(self, rule: BodyRule) -> int | None:
+        length = self.content_length
+        # An unset body says nothing about the length that GET would get: RFC 9110 section 8.6.
+        if length or (length is not None and rule is BodyRule.BODY):
+            self._headers[CONTENT_LENGTH] = str(length)
+        return length
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def write_eof(self, data: BytesLike = b"") -> None:
         """Write the body and end it; data must be empty, the body is set beforehand."""
         if data:
             raise AssertionError(f"A Response has its body already, so it takes no {data!r}")
         body = self._body
-        if body is None or isinstance(body, bytes | bytearray) or self._is_ended:
+        if body is None or isinstance(body, _BYTES):
             await super().write_eof(body or b"")
-            return
+        elif self._writer is not None and not self._is_ended:
+            await self._write_payload(body, self._writer)
+            await super().write_eof()
+
+    async def _write_payload(self, body: Payload, writer: BodyWriter) -> None:
+        method = self._request.method if self._request is not None else ""
         try:
-            if self._request is not None and not is_bodyless(self._request.method, self._status):
-                await body.write(self._writer)
+            if body_rule(method, self._status) is BodyRule.BODY:
+                await body.write(writer)
         finally:
             await body.close()
-        await super().write_eof()
 
 
 class TakeoverResponse(StreamResponse):
@@ -360,17 +328,17 @@ class TakeoverResponse(StreamResponse):
         request.protocol.upgrade(self._receiver)
 
     def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:
-        if is_bodyless(method, self._status):
+        if body_rule(method, self._status) is not BodyRule.BODY:
             raise RuntimeError(f"No body may follow {self._status} in answer to {method}")
         for name in (CONTENT_LENGTH, TRANSFER_ENCODING):
             self._headers.popall(name, None)
         return Framing.CLOSE, 0
 
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
+    async def write(self, data: BytesLike) -> None:
         """Raise RuntimeError: the receiver writes."""
         raise RuntimeError("The connection belongs to the receiver of this response")
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def write_eof(self, data: BytesLike = b"") -> None:
         """Leave the connection to the receiver."""
         self._is_ended = True
 

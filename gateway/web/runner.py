@@ -7,6 +7,7 @@ import socket
 import ssl
 import warnings
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from yarl import URL
@@ -59,8 +60,9 @@ class BaseRunner(ABC):
         """Make the server ready for sites; with handle_signals, SIGINT and SIGTERM end the loop."""
         if self._handle_signals:
             loop = asyncio.get_running_loop()
-            for signal_number in _SIGNALS:
-                loop.add_signal_handler(signal_number, _raise_graceful_exit)
+            with suppress(NotImplementedError):  # Windows, where Ctrl-C is an exception already
+                for signal_number in _SIGNALS:
+                    loop.add_signal_handler(signal_number, _raise_graceful_exit)
         self._server = await self._make_server()
 
     async def cleanup(self) -> None:
@@ -79,8 +81,9 @@ class BaseRunner(ABC):
             self._server = None
             if self._handle_signals:
                 loop = asyncio.get_running_loop()
-                for signal_number in _SIGNALS:
-                    loop.remove_signal_handler(signal_number)
+                with suppress(NotImplementedError):
+                    for signal_number in _SIGNALS:
+                        loop.remove_signal_handler(signal_number)
 
     @abstractmethod
     async def shutdown(self) -> None:

@@ -1,0 +1,154 @@
+"""HTTP for back ends and operators: publish, history, presence, health and metrics."""
+
+import asyncio
+import hmac
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.answers import answer_json, answer_push, refuse, refuse_error
+from gateway.broker import Broker
+from gateway.commands import HISTORY_BYTES, history_page, position_in, presence_page
+from gateway.config import AuthConfig
+from gateway.errors import BrokerUnavailable
+from gateway.hub import Hub
+from gateway.query import Query, read_integer
+from gateway.stream import Draft
+from gateway.web.exceptions import HTTPRequestEntityTooLarge
+from gateway.web.request import BaseRequest
+from gateway.web.response import Response
+from protocol.codes import ErrorCode
+from protocol.errors import MessageError
+from protocol.messages import JSON, PublishRequest
+from protocol.publication import check_channel, data_from_json
+
+# How many publications one request may carry.
+MAX_BATCH_COUNT = 1000
+MAX_HISTORY_COUNT = 1000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a publication went: the answer to POST /publish."""
+
+    channel: str
+    epoch: str
+    offset: int
+
+
+class Planned(NamedTuple):
+    """One publication of a request, checked."""
+
+    channel: str
+    draft: Draft
+
+
+class API:
+    """The endpoints that are neither a transport nor a page."""
+
+    def __init__(self, hub: Hub, broker: Broker, auth: AuthConfig, *, max_body_bytes: int) -> None:
+        self._hub = hub
+        self._broker = broker
+        self._auth = auth
+        self._max_body_bytes = max_body_bytes
+        self._decode = msgspec.json.Decoder(PublishRequest | list[PublishRequest]).decode
+
+    # --- publishing ---
+
+    async def publish(self, request: BaseRequest) -> Response:
+        """Publish the object or the array of objects in the body; answer their places.
+
+        Everything is checked before anything is published; an array is published in its order.
+        """
+        if not self._may_publish(request):
+            headers = {"WWW-Authenticate": "Bearer"}
+            text = "publishing needs the API key, as Authorization: Bearer KEY"
+            return refuse(401, ErrorCode.UNAUTHORIZED, text, headers=headers)
+        try:
+            body = await request.clone(client_max_size=self._max_body_bytes).read()
+        except HTTPRequestEntityTooLarge:
+            text = f"the body is larger than {self._max_body_bytes} bytes"
+            return refuse(413, ErrorCode.TOO_LARGE, text)
+        try:
+            requests = self._read_requests(body)
+            is_batch = isinstance(requests, list)
+            planned = [self._plan(each) for each in (requests if is_batch else [requests])]
+            places = await self._publish_all(planned)
+        except MessageError as error:
+            return refuse_error(error)
+        except BrokerUnavailable as error:
+            text = str(error)
+            return refuse(503, ErrorCode.OVERLOADED, text, headers={"Retry-After": "1"})
+        return answer_json(msgspec.json.encode(places if is_batch else places[0]))
+
+    def _may_publish(self, request: BaseRequest) -> bool:
+        key = self._auth.api_key
+        if key is None:
+            return True
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        given = (
+            token.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
+        )
+        return hmac.compare_digest(given.encode(errors="surrogateescape"), key.encode())
+
+    def _read_requests(self, body: bytes) -> PublishRequest | list[PublishRequest]:
+        try:
+            requests = self._decode(body)
+        except msgspec.ValidationError as error:
+            raise MessageError(ErrorCode.INVALID_FIELD, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MessageError(ErrorCode.MALFORMED, f"the body is not JSON: {error}") from None
+        if isinstance(requests, list) and len(requests) > MAX_BATCH_COUNT:
+            text = f"{len(requests)} publications; one request may have {MAX_BATCH_COUNT}"
+            raise MessageError(ErrorCode.TOO_LARGE, text)
+        return requests
+
+    def _plan(self, request: PublishRequest) -> Planned:
+        check_channel(request.channel)
+        draft = Draft(data_from_json(memoryview(request.data)), request.key, request.tags)
+        return Planned(request.channel, draft)
+
+    async def _publish_all(self, planned: list[Planned]) -> list[Place]:
+        # All are handed to the broker before any is awaited, so that no other request's come between.
+        publishing = [self._broker.publish(channel, draft) for channel, draft in planned]
+        positions = await asyncio.gather(*publishing)
+        return [
+            Place(channel, position.epoch, position.offset)
+            for (channel, _), position in zip(planned, positions, strict=True)
+        ]
+
+    # --- reading ---
+
+    async def history(self, request: BaseRequest, channel: str) -> Response:
+        """Answer a page of what channel retains: `limit`, `cursor` and `reverse=true` choose it."""
+        try:
+            check_channel(channel)
+            query = Query(request.rel_url.raw_query_string, ("cursor", "limit", "reverse"))
+            limit = read_integer(
+                "limit", query.one("limit") or "100", at_least=1, at_most=MAX_HISTORY_COUNT
+            )
+            cursor = query.one("cursor")
+            page = await self._broker.history(
+                channel,
+                None if cursor is None else position_in(cursor, channel),
+                limit=limit,
+                max_bytes=HISTORY_BYTES,
+                is_reverse=_read_flag("reverse", query.one("reverse")),
+            )
+        except MessageError as error:
+            return refuse_error(error)
+        return answer_push(history_page(JSON, channel, page))
+
+    async def presence(self, request: BaseRequest, channel: str) -> Response:
+        """Answer who is subscribed to channel now."""
+        try:
+            check_channel(channel)
+            Query(request.rel_url.raw_query_string, ())
+        except MessageError as error:
+            return refuse_error(error)
+        return answer_push(presence_page(self._hub, channel))
+
+
+def _read_flag(name: str, text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise MessageError(ErrorCode.INVALID_FIELD, f"{name} {text[:40]!r} is not true or false")
+    return text == "true"

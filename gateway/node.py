@@ -1,0 +1,189 @@
+"""One gateway process: built from a Config, started, drained, stopped."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway import metrics
+from gateway.api import API
+from gateway.brokers.memory import MemoryBroker
+from gateway.commands import Commands
+from gateway.config import Config
+from gateway.heartbeat import Heartbeat
+from gateway.hub import Hub
+from gateway.metrics import Metric
+from gateway.pages import page_routes
+from gateway.router import Methods, Router
+from gateway.transports.longpoll import PollEndpoint
+from gateway.transports.sse import EventStreamEndpoint
+from gateway.transports.websocket import WebSocketEndpoint
+from gateway.web.request import BaseRequest
+from gateway.web.response import Response, StreamResponse
+from gateway.web.runner import ServerRunner, TCPSite
+from gateway.web.server import Server
+from protocol.codes import CloseCode, ErrorCode
+from protocol.errors import MessageError
+
+# Clients that are sent away together come back spread over this time, or they would storm the next
+# node; the first of them leave a restart time to happen.
+RETRY_AFTER_MS: Final = (500, 5000)
+# Clients told to leave per turn of the event loop.
+DRAIN_COUNT: Final = 500
+
+
+class Node:
+    """A gateway on one address: `await start()`, serve, `await stop()`; each once."""
+
+    def __init__(self, config: Config, *, access_log: bool = False) -> None:
+        self.config = config
+        self._access_log = access_log
+
+    async def start(self) -> None:
+        """Listen and serve; raises OSError when the address cannot be had."""
+        config = self.config
+        loop = asyncio.get_running_loop()
+        self._broker = MemoryBroker(config.channels)
+        self.hub = Hub(self._broker, config.hub, loop.call_soon)
+        await self._broker.start(self.hub.deliver)
+        self._heartbeat = Heartbeat(loop, config.heartbeat.interval_s)
+        self._router = self._build_router()
+        self._server = Server(self._router, **self._server_options())
+        self._runner = ServerRunner(self._server, shutdown_timeout=config.server.shutdown_timeout_s)
+        await self._runner.setup()
+        listening = config.server
+        site = TCPSite(self._runner, listening.host, listening.port, backlog=listening.backlog)
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._heartbeat.start()
+        self._chores = loop.create_task(self._do_chores())
+
+    async def stop(self) -> None:
+        """Stop accepting, tell every client to come back later, and close what remains."""
+        self._router.is_draining = True
+        for site in self._runner.sites:
+            await site.stop()
+        await self._send_sessions_away()
+        await self._runner.cleanup()
+        self._heartbeat.stop()
+        self._chores.cancel()
+        await self._broker.stop()
+
+    @property
+    def port(self) -> int:
+        """The port that the node listens on; of interest where the configuration says 0."""
+        return self._runner.addresses[0][1]
+
+    @property
+    def url(self) -> str:
+        """Where the console page is."""
+        host = self.config.server.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def _server_options(self) -> dict[str, Any]:
+        return {"handler_cancellation": True} | ({} if self._access_log else {"access_log": None})
+
+    def _build_router(self) -> Router:
+        config, hub, heartbeat = self.config, self.hub, self._heartbeat
+        commands = Commands(hub, self._broker, config.session)
+        api = API(hub, self._broker, config.auth, max_body_bytes=config.server.max_body_bytes)
+        event_streams = EventStreamEndpoint(hub, heartbeat, config)
+        operations: dict[str, Methods] = {
+            "/healthz": {"GET": _answer_alive, "HEAD": _answer_alive},
+            "/metrics": {"GET": self._answer_metrics},
+        }
+
+        async def postpone(request: BaseRequest) -> StreamResponse:
+            error = MessageError(ErrorCode.SHUTTING_DOWN, "this node is shutting down")
+            return event_streams.postpone(error)
+
+        return Router(
+            routes={
+                **page_routes(),
+                "/ws": {"GET": WebSocketEndpoint(hub, commands, heartbeat, config)},
+                "/sse": {"GET": event_streams},
+                "/poll": {"GET": PollEndpoint(hub, config.longpoll)},
+                "/publish": {"POST": api.publish},
+                "/readyz": {"GET": _answer_alive, "HEAD": _answer_alive},
+                **operations,
+            },
+            channel_routes={"history": api.history, "presence": api.presence},
+            drain_routes={"/sse": {"GET": postpone}, **operations},
+        )
+
+    async def _send_sessions_away(self) -> None:
+        """Tell every session to come back later, and wait until the last one has gone."""
+        reason = "the node is restarting"
+        for count, session in enumerate(tuple(self.hub.sessions), start=1):
+            retry_after_ms = random.randint(*RETRY_AFTER_MS)
+            session.transport.disconnect(
+                CloseCode.SERVICE_RESTART, reason, retry_after_ms=retry_after_ms
+            )
+            if count % DRAIN_COUNT == 0:
+                await asyncio.sleep(0)
+
+    async def _do_chores(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._broker.forget_unused()
+
+    async def _answer_metrics(self, request: BaseRequest) -> Response:
+        hub, broker = self.hub, self._broker
+        subscriptions = sum(each.subscriber_count for each in hub.channels.values())
+        text = metrics.render(
+            [
+                Metric(
+                    "gateway_connections", "gauge", "Open sockets", len(self._server.connections)
+                ),
+                Metric(
+                    "gateway_sessions", "gauge", "Sessions on all transports", len(hub.sessions)
+                ),
+                Metric("gateway_subscriptions", "gauge", "Subscriptions", subscriptions),
+                Metric("gateway_channels", "gauge", "Channels with a log", broker.channel_count),
+                Metric(
+                    "gateway_publications_total",
+                    "counter",
+                    "Publications accepted",
+                    broker.publication_count,
+                ),
+                Metric(
+                    "gateway_deliveries_total",
+                    "counter",
+                    "Publications handed to sessions",
+                    hub.delivery_count,
+                ),
+                Metric("gateway_gaps_total", "counter", "Gaps told to clients", hub.gap_count),
+            ]
+        )
+        return Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def run(
+    config: Config, *, access_log: bool = False, ready: Callable[[Node], None] | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM, then drain; a second signal ends the wait at once.
+
+    ready is called with the node once it listens. Raises OSError when the address cannot be had.
+    """
+    node = Node(config, access_log=access_log)
+    await node.start()
+    loop = asyncio.get_running_loop()
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    if ready is not None:
+        ready(node)
+    try:
+        await asked_to_stop.wait()
+    finally:
+        await node.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _answer_alive(request: BaseRequest) -> Response:
+    return Response(text="ok\n")

@@ -1,0 +1,143 @@
+"""Sessions of one answer: GET /poll.
+
+A poll is a session like any other, which ends with what the first flush or the first reading on
+gives it. Nothing of it outlives the answer: the cursor is the whole state.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from gateway.answers import answer_json, refuse_error
+from gateway.config import LongpollConfig
+from gateway.hub import Hub
+from gateway.query import Query
+from gateway.session import Positions, Session
+from gateway.stream import Stream
+from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
+from gateway.web.request import BaseRequest
+from gateway.web.response import StreamResponse
+from protocol.codes import ErrorCode
+from protocol.cursor import encode_cursor
+from protocol.errors import MessageError
+from protocol.messages import JSON, Gap, Push
+from protocol.publication import Publication
+
+_PARAMETERS: Final = (*CHANNEL_PARAMETERS, "timeout")
+
+
+def encode_items(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+    """Return publications as the items of a JSON array, without its brackets."""
+    return b",".join([JSON.encode_message(stream.name, each) for each in publications])
+
+
+class PollTransport:
+    """Collects what one poll will be answered with, up to max_bytes."""
+
+    def __init__(self, hub: Hub, max_bytes: int) -> None:
+        self._hub = hub
+        self._max_bytes = max_bytes
+        self._messages: list[bytes] = []
+        self._gaps: list[bytes] = []
+        self._size_bytes = 0
+        self._grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.session = Session(self, encode_items)
+
+    # --- Transport: what the session says ---
+
+    def write(self, data: bytes) -> None:
+        """Keep a batch; at max_bytes have the hub stop, as a full socket would."""
+        self._messages.append(data)
+        self._grow(len(data))
+
+    def push(self, push: Push, positions: Positions) -> None:
+        """Keep a gap; the other pushes say nothing that the answer does not."""
+        if isinstance(push, Gap):
+            self._gaps.append(JSON.encode(push))
+            self._grow(len(self._gaps[-1]))
+
+    def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Answer with what there is: the next poll will find out."""
+        self._grow(0)
+
+    # --- what the endpoint asks ---
+
+    async def wait_grown(self) -> None:
+        """Return as soon as there is something to answer, or the node wants polls to end."""
+        await self._grown
+
+    async def wait_full(self) -> None:
+        """Return as soon as all that was there already is collected, or max_bytes is reached."""
+        while self._hub.is_behind(self.session) and not self.session.is_paused:
+            self._grown = asyncio.get_running_loop().create_future()
+            await self._grown
+
+    def take_answer(self) -> bytes:
+        """Return the JSON text of the answer and end the session."""
+        # Falling behind gives every subscription the offset that it has really been given, even in
+        # the middle of a flush.
+        self._hub.pause(self.session)
+        cursor = encode_cursor(self.session.positions())
+        self._hub.detach(self.session)
+        return b'{"cursor":"%b","messages":[%b],"gaps":[%b]}' % (
+            cursor.encode(),
+            b",".join(self._messages),
+            b",".join(self._gaps),
+        )
+
+    def _grow(self, size_bytes: int) -> None:
+        self._size_bytes += size_bytes
+        if self._size_bytes >= self._max_bytes and not self.session.is_paused:
+            self._hub.pause(self.session)
+        if not self._grown.done():
+            self._grown.set_result(None)
+
+
+class PollEndpoint:
+    """GET /poll: answers when something is newer than the cursor, or at the timeout."""
+
+    def __init__(self, hub: Hub, config: LongpollConfig) -> None:
+        self._hub = hub
+        self._config = config
+
+    async def __call__(self, request: BaseRequest) -> StreamResponse:
+        """Answer one poll; 400 says what is wrong with it."""
+        try:
+            query = Query(request.rel_url.raw_query_string, _PARAMETERS)
+            timeout_s = self._read_timeout(query.one("timeout"))
+            wanted = read_wanted(query, max_channels=self._config.max_channels, last_event_id=None)
+            streams = await follow_all(self._hub, wanted)
+        except MessageError as error:
+            return refuse_error(error)
+        return answer_json(await self._poll(streams, wanted, timeout_s))
+
+    async def _poll(self, streams: list[Stream], wanted: list[Wanted], timeout_s: float) -> bytes:
+        transport = PollTransport(self._hub, self._config.max_response_bytes)
+        self._hub.attach(transport.session)
+        try:
+            for stream, (_, start) in zip(streams, wanted, strict=True):
+                _, gap = self._hub.subscribe(transport.session, stream, start)
+                if gap is not None:
+                    transport.session.push(gap)
+            self._hub.start(transport.session)
+            if not self._hub.is_behind(transport.session):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_s):
+                        await transport.wait_grown()
+            await transport.wait_full()
+            return transport.take_answer()
+        finally:
+            self._hub.detach(transport.session)
+
+    def _read_timeout(self, text: str | None) -> float:
+        if text is None:
+            return self._config.timeout_s
+        try:
+            timeout_s = float(text)
+        except ValueError:
+            timeout_s = -1.0
+        if not timeout_s >= 0:  # NaN is not, either
+            message = f"timeout {text[:40]!r} is not a number of seconds, 0 or more"
+            raise MessageError(ErrorCode.INVALID_FIELD, message)
+        return min(timeout_s, self._config.max_timeout_s)

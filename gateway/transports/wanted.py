@@ -1,0 +1,74 @@
+"""What a GET of /sse or /poll wants: which channels, each from where."""
+
+from typing import NamedTuple
+
+from gateway.hub import Hub, Start
+from gateway.query import Query, read_integer
+from gateway.stream import Stream
+from protocol.codes import ErrorCode
+from protocol.cursor import MAX_OFFSET, Position, decode_cursor
+from protocol.errors import MessageError
+from protocol.publication import check_channel
+
+
+class Wanted(NamedTuple):
+    """One channel that a request wants, and from where; None is from now."""
+
+    channel: str
+    start: Start
+
+
+CHANNEL_PARAMETERS = ("channel", "cursor", "epoch", "offset")
+
+
+def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -> list[Wanted]:
+    """Return what query asks for, in its order; raise MessageError for what is wrong with it.
+
+    Positions come from last_event_id, else from `cursor`, else from `epoch` and `offset`, of which
+    the i-th belong to the i-th `channel`. A channel that a cursor does not name starts from now.
+    """
+    channels = query.all("channel")
+    if not channels:
+        text = "no channel given; ask for ?channel=NAME, once per channel"
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
+    if len(channels) > max_channels:
+        text = f"{len(channels)} channels asked for; one request may have {max_channels}"
+        raise MessageError(ErrorCode.LIMIT_REACHED, text)
+    for channel in channels:
+        check_channel(channel)
+    if len(set(channels)) < len(channels):
+        raise MessageError(ErrorCode.ALREADY_SUBSCRIBED, "a channel is given twice")
+    cursor = query.one("cursor")
+    positions = _read_positions(query, channels)
+    if cursor is not None and positions:
+        text = "give cursor, or epoch and offset, not both"
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
+    if last_event_id or cursor is not None:
+        positions = decode_cursor(last_event_id or cursor or "")
+    return [Wanted(channel, positions.get(channel)) for channel in channels]
+
+
+def _read_positions(query: Query, channels: list[str]) -> dict[str, Position]:
+    epochs, offsets = query.all("epoch"), query.all("offset")
+    if not epochs and not offsets:
+        return {}
+    if not len(epochs) == len(offsets) == len(channels):
+        text = "epoch and offset are given for every channel, in the same order, or for none"
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
+    return {
+        channel: Position(epoch, read_integer("offset", offset, at_most=MAX_OFFSET))
+        for channel, epoch, offset in zip(channels, epochs, offsets, strict=True)
+    }
+
+
+async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
+    """Return the followed streams of all wanted channels; on failure none is followed."""
+    streams: list[Stream] = []
+    try:
+        for channel, _ in wanted:
+            streams.append(await hub.follow(channel))
+    except BaseException:
+        for stream in streams:
+            hub.release(stream.name)
+        raise
+    return streams

@@ -1,0 +1,198 @@
+"""Sessions over WebSocket: the opening handshake, messages in and out, the end."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from gateway.commands import Commands
+from gateway.config import Config
+from gateway.heartbeat import Heartbeat
+from gateway.hub import Hub
+from gateway.session import Encode, Positions, Session
+from gateway.stream import Stream
+from gateway.answers import refuse
+from gateway.web.request import BaseRequest
+from gateway.web.response import StreamResponse, TakeoverResponse
+from gateway.web.websocket_connection import WebSocketConnection
+from protocol.codes import CloseCode, ErrorCode
+from protocol.frames import BINARY, PING, TEXT, encode_frame
+from protocol.handshake import Refused, accept_headers, choose_protocol, judge
+from protocol.messages import (
+    JSON,
+    MSGPACK,
+    PROTOCOL_VERSION,
+    SUBPROTOCOLS,
+    Codec,
+    Push,
+    Welcome,
+    closing_push,
+)
+from protocol.publication import Publication
+
+logger = logging.getLogger("gateway")
+
+_PING = encode_frame(PING, b"")
+
+
+def encode_json(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+    """Return publications as JSON text frames, one each."""
+    name, encode = stream.name, JSON.encode_message
+    return b"".join([encode_frame(TEXT, encode(name, each)) for each in publications])
+
+
+def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+    """Return publications as MessagePack binary frames, one each."""
+    name, encode = stream.name, MSGPACK.encode_message
+    return b"".join([encode_frame(BINARY, encode(name, each)) for each in publications])
+
+
+ENCODERS: dict[Codec, Encode] = {JSON: encode_json, MSGPACK: encode_msgpack}
+
+
+class WebSocketTransport:
+    """One session's WebSocket: what the session writes through, and what hears the connection."""
+
+    __slots__ = ("_codec", "_connection", "_endpoint", "_is_pinged", "_opcode", "session", "write")
+
+    def __init__(self, endpoint: "WebSocketEndpoint", request: BaseRequest, codec: Codec) -> None:
+        self._endpoint = endpoint
+        self._codec = codec
+        self._opcode = TEXT if codec.is_text else BINARY
+        self._is_pinged = False
+        self._connection = WebSocketConnection(
+            request.protocol,
+            self,
+            max_message_bytes=endpoint.config.websocket.max_message_bytes,
+            close_timeout_s=endpoint.config.websocket.close_timeout_s,
+        )
+        # A batch goes straight to the socket: this is the call that fan-out consists of.
+        self.write = request.protocol.asyncio_transport.write
+        self.session = Session(self, ENCODERS[codec])
+
+    @property
+    def connection(self) -> WebSocketConnection:
+        """What the connection's bytes go to after the upgrade."""
+        return self._connection
+
+    def encode(self, push: Push) -> bytes:
+        """Return push as one frame."""
+        return encode_frame(self._opcode, self._codec.encode(push))
+
+    # --- Transport: what the session says ---
+
+    def push(self, push: Push, positions: Positions) -> None:
+        """Write one push or reply."""
+        self._connection.write(self.encode(push))
+
+    def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Say `closing`, then start the closing handshake; the session ends now."""
+        self.session.push(closing_push(code, reason, retry_after_ms))
+        self._endpoint.forget(self)
+        self._connection.close(code, reason)
+
+    # --- Listener: what the connection says ---
+
+    def on_message(self, opcode: int, data: str | bytes) -> None:
+        """Obey the command in a message."""
+        try:
+            self._endpoint.commands.receive(self.session, self._codec, data)
+        except Exception:
+            logger.exception("session %s: a command failed", self.session.id)
+            self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def on_ping(self, payload: bytes) -> None:
+        """Do nothing: the connection answers pings itself."""
+
+    def on_pong(self, payload: bytes) -> None:
+        """Do nothing: whatever is heard counts as life."""
+
+    def on_pause_writing(self) -> None:
+        """The socket takes no more."""
+        self._endpoint.hub.pause(self.session)
+
+    def on_resume_writing(self) -> None:
+        """The socket has drained."""
+        self._endpoint.hub.resume(self.session)
+
+    def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._endpoint.forget(self)
+
+    # --- Peer: what the heartbeat says ---
+
+    def beat(self) -> None:
+        """Ping a peer that was silent for an interval; drop one that was silent after its ping."""
+        if self._connection.heard:
+            self._connection.heard = self._is_pinged = False
+        elif not self._is_pinged:
+            self._is_pinged = True
+            self._connection.write(_PING)
+        else:
+            self._endpoint.forget(self)
+            self._connection.abort()
+
+
+class WebSocketEndpoint:
+    """GET /ws: upgrades requests into sessions."""
+
+    def __init__(self, hub: Hub, commands: Commands, heartbeat: Heartbeat, config: Config) -> None:
+        self.hub = hub
+        self.commands = commands
+        self.config = config
+        self._heartbeat = heartbeat
+
+    async def __call__(self, request: BaseRequest) -> StreamResponse:
+        """Answer an upgrade request: 101 with the welcome behind it, or a refusal."""
+        verdict = judge(request.method, request.version, request.headers)
+        if isinstance(verdict, Refused):
+            return refuse(
+                verdict.status, ErrorCode.MALFORMED, verdict.message, headers=verdict.headers
+            )
+        if not self._is_allowed_origin(request):
+            text = f"origin {request.headers['Origin'][:200]!r} may not connect"
+            return refuse(403, ErrorCode.UNAUTHORIZED, text)
+        name = choose_protocol(verdict.protocols, SUBPROTOCOLS)
+        if name is None and verdict.protocols:
+            text = f"none of the offered subprotocols is one of {', '.join(SUBPROTOCOLS)}"
+            return refuse(400, ErrorCode.UNSUPPORTED, text)
+        codec = JSON if name is None else SUBPROTOCOLS[name]
+        return await self._open(request, codec, accept_headers(verdict, name))
+
+    async def _open(
+        self, request: BaseRequest, codec: Codec, headers: dict[str, str]
+    ) -> StreamResponse:
+        transport = WebSocketTransport(self, request, codec)
+        self.hub.attach(transport.session)
+        self._heartbeat.add(transport)
+        welcome = Welcome(
+            session=transport.session.id,
+            ping_interval=self.config.heartbeat.interval_s,
+            user=transport.session.user,
+            protocol=PROTOCOL_VERSION,
+        )
+        response = TakeoverResponse(
+            transport.connection, status=101, headers=headers, first=transport.encode(welcome)
+        )
+        try:
+            await response.prepare(request)
+        except ConnectionResetError:
+            self.forget(transport)
+            raise
+        return response
+
+    def forget(self, transport: WebSocketTransport) -> None:
+        """End a transport's session; does nothing the second time."""
+        self._heartbeat.remove(transport)
+        self.hub.detach(transport.session)
+
+    def _is_allowed_origin(self, request: BaseRequest) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return True
+        allowed = self.config.websocket.allowed_origins
+        if allowed:
+            return "*" in allowed or origin in allowed
+        with suppress(ValueError):
+            return urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
+        return False

@@ -1,0 +1,325 @@
+"""Bodies: the reader of a request's, bounded, and the writer that frames a response's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from enum import Enum, auto
+from typing import Final
+
+from gateway.web.flow import WriteFlow
+from protocol.errors import StateError
+from protocol.http1 import LAST_CHUNK, encode_chunk
+
+READ_BUFFER_BYTES: Final = 64 * 1024  # low-water mark, as aiohttp; reading pauses above twice that
+
+
+class PayloadAccessError(Exception):
+    """The body was read after its request had been answered."""
+
+
+class StreamReader:
+    """A body as it arrives, read by one task at a time.
+
+    It holds at most its high-water mark and one piece more: the connection reads on when on_wanted
+    is called, which happens whenever a reader waits or has emptied the buffer to the low-water mark.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_callbacks",
+        "_exception",
+        "_is_ended",
+        "_low_bytes",
+        "_on_wanted",
+        "_waiter",
+        "total_raw_bytes",
+    )
+
+    def __init__(
+        self,
+        low_bytes: int = READ_BUFFER_BYTES,
+        on_wanted: Callable[[], None] | None = None,
+    ) -> None:
+        self._low_bytes = low_bytes
+        self._on_wanted = on_wanted
+        self._buffer = bytearray()
+        self._is_ended = False
+        self._exception: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self.total_raw_bytes = 0
+
+    def feed_data(self, data: bytes) -> None:
+        """Take the next bytes of the body."""
+        self._buffer += data
+        self.total_raw_bytes += len(data)
+        self._wake()
+
+    def feed_eof(self) -> None:
+        """Take note that the body is whole."""
+        self._is_ended = True
+        self._wake()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def set_exception(self, exc: BaseException) -> None:
+        """Let every reading from now on raise exc; what was buffered is gone."""
+        self._exception = exc
+        self._buffer.clear()
+        self._callbacks.clear()
+        self._on_wanted = None
+        self._wake()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more is buffered than the high-water mark allows."""
+        return len(self._buffer) > 2 * self._low_bytes
+
+    def exception(self) -> BaseException | None:
+        """Return what reading raises, if anything."""
+        return self._exception
+
+    def is_eof(self) -> bool:
+        """Whether the whole body has arrived, read or not."""
+        return self._is_ended
+
+    def at_eof(self) -> bool:
+        """Whether the whole body has arrived and been read."""
+        return self._is_ended and not self._buffer
+
+    def get_read_buffer_limits(self) -> tuple[int, int]:
+        """Return the low- and the high-water mark in bytes."""
+        return self._low_bytes, 2 * self._low_bytes
+
+    def on_eof(self, callback: Callable[[], None]) -> None:
+        """Call callback once the whole body has arrived, at once if it has."""
+        if self._is_ended:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    async def wait_eof(self) -> None:
+        """Wait until the whole body has arrived; more than fits is waited for in vain."""
+        while not self._is_ended:
+            await self._wait()
+
+    async def read(self, n: int = -1) -> bytes:
+        """Return up to n bytes, at least one unless the body ends; all of the body for a negative n."""
+        if n < 0:
+            pieces = []
+            while piece := await self.readany():
+                pieces.append(piece)
+            return b"".join(pieces)
+        if n:
+            await self._wait_for_some()
+        return self._take(n)
+
+    async def readany(self) -> bytes:
+        """Return what is there, waiting if that is nothing; b"" at the end."""
+        await self._wait_for_some()
+        return self._take(len(self._buffer))
+
+    async def readexactly(self, n: int) -> bytes:
+        """Return n bytes; raise asyncio.IncompleteReadError where the body ends before."""
+        pieces, missing = [], n
+        while missing > 0:
+            piece = await self.read(missing)
+            if not piece:
+                raise asyncio.IncompleteReadError(b"".join(pieces), n)
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    async def readline(self) -> bytes:
+        """Return a line with its end; the last one may have none."""
+        return await self.readuntil(b"\n")
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        """Return the bytes up to and with separator, or to the body's end.
+
+        Raises ValueError for an empty separator, and where the high-water mark is passed without it.
+        """
+        if not separator:
+            raise ValueError("Separator should be at least one-byte string")
+        searched = 0
+        while True:
+            self._check()
+            found = self._buffer.find(separator, searched)
+            if found >= 0:
+                return self._take(found + len(separator))
+            if self.is_full:
+                raise ValueError("Chunk too big")
+            if self._is_ended:
+                return self._take(len(self._buffer))
+            searched = max(0, len(self._buffer) - len(separator) + 1)
+            await self._wait()
+
+    async def readchunk(self) -> tuple[bytes, bool]:
+        """Return what is there and False: where a chunk of HTTP ends is nothing a body knows."""
+        return await self.readany(), False
+
+    def read_nowait(self, n: int = -1) -> bytes:
+        """Return up to n bytes of what is there, all of it for a negative n."""
+        self._check()
+        if self._waiter is not None:
+            raise RuntimeError("Another task waits for this body: read one at a time")
+        return self._take(n if n >= 0 else len(self._buffer))
+
+    def unread_data(self, data: bytes) -> None:
+        """Put data back, to be read next."""
+        self._buffer[:0] = data
+
+    async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """Iterate over pieces of at most n bytes."""
+        while piece := await self.read(n):
+            yield piece
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        """Iterate over pieces as they arrive."""
+        while piece := await self.readany():
+            yield piece
+
+    async def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+        """Iterate over what readchunk() returns."""
+        while piece := await self.readany():
+            yield piece, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while line := await self.readline():
+            yield line
+
+    def _take(self, n: int) -> bytes:
+        self._check()
+        data = bytes(memoryview(self._buffer)[:n])
+        del self._buffer[:n]
+        if self._on_wanted is not None and len(self._buffer) <= self._low_bytes:
+            self._on_wanted()
+        return data
+
+    async def _wait_for_some(self) -> None:
+        self._check()
+        while not self._buffer and not self._is_ended:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Ask for more and wait until something is different."""
+        self._check()
+        if self._waiter is not None:
+            raise RuntimeError("Another task waits for this body: read one at a time")
+        if self._on_wanted is not None:
+            self._on_wanted()
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        self._check()
+
+    def _check(self) -> None:
+        if self._exception is not None:
+            raise self._exception
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Framing(Enum):
+    """How a response's body ends. RFC 9112 section 6.3."""
+
+    EMPTY = auto()  # with the head
+    LENGTH = auto()  # after so many bytes
+    CHUNKED = auto()  # with the last chunk
+    CLOSE = auto()  # with the connection
+
+
+class BodyWriter:
+    """What answers one request: writes a head once, then the body in its framing.
+
+    Every write raises ConnectionResetError if the peer left.
+    """
+
+    __slots__ = (
+        "_flow",
+        "_framing",
+        "_head",
+        "_remaining_bytes",
+        "bytes_sent",
+        "has_sent_head",
+        "is_complete",
+    )
+
+    def __init__(self, flow: WriteFlow) -> None:
+        self._flow = flow
+        self._framing: Framing | None = None
+        self._head = b""
+        self._remaining_bytes = 0
+        self.bytes_sent = 0  # with the head and the framing
+        self.has_sent_head = False
+        self.is_complete = False  # whether the body was ended with all the bytes announced
+
+    def send_head(self, head: bytes, framing: Framing, length: int = 0) -> None:
+        """Take the head, with length for Framing.LENGTH; it leaves with the first bytes of the body.
+
+        Until it has left another head may replace it; after that StateError is raised.
+        """
+        if self.has_sent_head:
+            raise StateError("The head of this response is sent")
+        self._head = head
+        self._framing = framing
+        self._remaining_bytes = length
+
+    def flush_head(self) -> None:
+        """Write the head now."""
+        if self._head:
+            self._put(b"")
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece of the body and wait while the asyncio transport is full.
+
+        What exceeds the announced length is cut. Before send_head() the bytes go out as they are:
+        an interim response, such as 100 Continue.
+        """
+        framed = self._frame(bytes(data))
+        if framed or self._head:
+            self._put(framed)
+        if self._flow.is_paused:
+            await self._flow.drain()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the last piece and the end; where the head waited, all of it at once.
+
+        A body that is short of the announced length is not complete: the connection must close.
+        """
+        if self._framing is None:
+            raise StateError("The response has no head yet")
+        framed = self._frame(bytes(data))
+        if self._framing is Framing.CHUNKED:
+            framed += LAST_CHUNK
+        if framed or self._head:
+            self._put(framed)
+        self.is_complete = not self._remaining_bytes
+        self._framing = Framing.EMPTY
+        if self._flow.is_paused:
+            await self._flow.drain()
+
+    async def drain(self) -> None:
+        """Wait while the asyncio transport is full."""
+        await self._flow.drain()
+
+    def _frame(self, data: bytes) -> bytes:
+        framing = self._framing
+        if framing is Framing.LENGTH:
+            data = data[: self._remaining_bytes]
+            self._remaining_bytes -= len(data)
+            return data
+        if framing is Framing.CHUNKED:
+            return encode_chunk(data)
+        return b"" if framing is Framing.EMPTY else data
+
+    def _put(self, framed: bytes) -> None:
+        head, self._head = self._head, b""
+        data = head + framed if head else framed
+        self._flow.write(data)
+        self.bytes_sent += len(data)
+        self.has_sent_head = self._framing is not None

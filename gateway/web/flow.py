@@ -1,0 +1,51 @@
+"""Whether an asyncio transport takes more bytes, and the waiting until it does."""
+
+import asyncio
+
+
+class WriteFlow:
+    """The writing half of one connection, as its writers see it."""
+
+    __slots__ = ("_waiters", "asyncio_transport", "is_lost", "is_paused")
+
+    def __init__(self, asyncio_transport: asyncio.Transport) -> None:
+        self.asyncio_transport = asyncio_transport
+        self.is_paused = False  # above the high-water mark, not yet below the low one
+        self.is_lost = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def write(self, data: bytes) -> None:
+        """Give data to the asyncio transport; raise ConnectionResetError if the peer left."""
+        if self.is_lost or self.asyncio_transport.is_closing():
+            raise ConnectionResetError("Cannot write to closing transport")
+        self.asyncio_transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait while paused; raise ConnectionResetError if the peer left or leaves meanwhile."""
+        if self.is_lost:
+            raise ConnectionResetError("Cannot write to closing transport")
+        if self.is_paused:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+
+    def pause(self) -> None:
+        """Make drain() wait."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Let everyone go on who waits."""
+        self.is_paused = False
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def lose(self) -> None:
+        """Fail everyone who waits or will write: the socket is closed."""
+        self.is_lost = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError("The peer left"))

@@ -1,0 +1,326 @@
+"""A WebSocket over asyncio by callbacks: no task, no queue, nothing awaited."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.web.connection import Connection
+from protocol.codes import CloseCode
+from protocol.errors import WebSocketError
+from protocol.frames import BINARY, PING, PONG
+from protocol.websocket import State, WebSocket
+
+# Above this many bytes in the write buffer reading pauses until writing resumes. It is four times
+# asyncio's high-water mark: a peer that asks faster than it reads has to stop asking.
+MAX_BACKLOG_BYTES: Final = 256 * 1024
+# How long a peer may take for its part of the closing handshake before the socket is dropped: long
+# enough for a slow mobile network, and what aiohttp and websockets give.
+CLOSE_TIMEOUT_S: Final = 10.0
+
+# Why reading pauses, as bits.
+BACKLOG: Final = 1  # the peer does not read
+OWNER: Final = 2  # the listener asked for it
+
+
+class Listener(Protocol):
+    """What a WebSocketConnection tells its owner; every call comes from the event loop.
+
+    A class that inherits from it needs to define only what it wants to hear.
+    """
+
+    __slots__ = ()
+
+    def on_message(self, opcode: int, data: str | bytes) -> None:
+        """Take one whole message: TEXT with str, or BINARY with bytes."""
+
+    def on_ping(self, payload: bytes) -> None:
+        """Take a ping that nobody has answered; only where autoping is off."""
+
+    def on_pong(self, payload: bytes) -> None:
+        """Take a pong; only where autoping is off."""
+
+    def on_close(self, code: int, reason: str) -> None:
+        """Take the peer's close frame, to be answered with close(); only where autoclose is off."""
+
+    def on_pause_writing(self) -> None:
+        """Hear that the write buffer is above its high-water mark."""
+
+    def on_resume_writing(self) -> None:
+        """Hear that the write buffer has drained."""
+
+    def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
+        """Hear, exactly once and as the last call, that nothing is received any more.
+
+        The code is that of the peer's close frame, or the one sent to a peer that broke the
+        protocol, with the WebSocketError as exc; otherwise 1006, with exc where one ended it.
+        """
+
+
+class _Nobody(Listener):
+    """Stands in for a listener that has heard on_closed."""
+
+    __slots__ = ()
+
+
+_NOBODY: Final = _Nobody()
+
+
+class WebSocketConnection:
+    """One upgraded connection that speaks WebSocket: the receiver of a Connection.
+
+    Pings and close frames of the peer are answered here, unless autoping and autoclose are off.
+    With autoclose off the listener has close_timeout_s to answer, then it is done here all the same.
+    """
+
+    __slots__ = (
+        "_autoclose",
+        "_autoping",
+        "_close_timer",
+        "_close_timeout_s",
+        "_connection",
+        "_end_cause",
+        "_holds",
+        "_listener",
+        "_pong",
+        "_websocket",
+        "asyncio_transport",
+        "close_code",
+        "close_reason",
+        "is_writing_paused",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        listener: Listener,
+        *,
+        max_message_bytes: int,
+        autoping: bool = True,
+        autoclose: bool = True,
+        close_timeout_s: float = CLOSE_TIMEOUT_S,
+    ) -> None:
+        self.asyncio_transport = connection.asyncio_transport
+        self.close_code: int | None = None  # None until the end is known
+        self.close_reason = ""
+        self.is_writing_paused = False
+        self._connection = connection
+        self._listener = listener
+        self._websocket = WebSocket(max_message_bytes=max_message_bytes)
+        self._autoping = autoping
+        self._autoclose = autoclose
+        self._close_timeout_s = close_timeout_s
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._end_cause: Exception | None = None
+        self._holds = 0
+        self._pong = b""  # the newest pong that waits for the peer to read, as a frame
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._websocket.state >= State.CLOSE_SENT
+
+    @property
+    def heard(self) -> bool:
+        """Whether the peer gave a sign of life since this was last set to False.
+
+        A peer whose bytes the listener refuses to read counts as alive.
+        """
+        return self._connection.heard or self._holds & OWNER != 0
+
+    @heard.setter
+    def heard(self, heard: bool) -> None:
+        self._connection.heard = heard
+
+    @property
+    def write_buffer_bytes(self) -> int:
+        """How much of what was written the socket has not taken yet."""
+        return self.asyncio_transport.get_write_buffer_size()
+
+    def write(self, frames: bytes) -> None:
+        """Write frames as they are, in one piece; do nothing once closing."""
+        if self._websocket.state < State.CLOSE_SENT:
+            self.asyncio_transport.write(frames)
+
+    def send(self, opcode: int, payload: str | bytes) -> None:
+        """Encode and write one message, ping or pong; do nothing once closing.
+
+        Raises ValueError for a ping or pong above 125 bytes.
+        """
+        if self._websocket.state < State.CLOSE_SENT:
+            self.asyncio_transport.write(self._websocket.send_frame(opcode, payload))
+
+    def close(self, code: int = CloseCode.OK, reason: str = "") -> None:
+        """Begin the closing handshake, or answer the peer's close frame; do nothing once closing.
+
+        Messages that still arrive are dropped. A reason above 123 bytes is cut. Raises ValueError
+        for a code that must not be sent.
+        """
+        if self.is_closing:
+            return
+        self.asyncio_transport.write(self._websocket.send_close(code, reason))
+        if self._websocket.state is State.CLOSED:
+            self._finish()
+            return
+        self._start_close_timer()
+        self._release(self._holds)
+
+    def abort(self, exc: Exception | None = None) -> None:
+        """Drop the socket now; on_closed follows in the next turn of the loop, with exc."""
+        self._end_cause = self._end_cause or exc
+        self._websocket.lose()
+        self.asyncio_transport.abort()
+
+    def pause_reading(self) -> None:
+        """Leave what the peer sends in the socket until resume_reading; not once closing."""
+        self._hold(OWNER)
+
+    def resume_reading(self) -> None:
+        """Take back pause_reading."""
+        self._release(OWNER)
+
+    def data_received(self, data: bytes) -> None:
+        """Act on what data completes: messages to the listener, control frames answered."""
+        for event in self._websocket.feed(data):
+            if isinstance(event, WebSocketError):
+                self._fail(event)
+                break
+            opcode, payload = event
+            if isinstance(payload, tuple):
+                self._receive_close(*payload)
+            elif self._websocket.state >= State.CLOSE_SENT:
+                continue
+            elif opcode <= BINARY:
+                self._listener.on_message(opcode, payload)
+            elif isinstance(payload, bytes):
+                RECEIVE_CONTROL[opcode](self, payload)
+        if self.is_writing_paused and self.write_buffer_bytes > MAX_BACKLOG_BYTES:
+            self._hold(BACKLOG)
+
+    def eof_received(self) -> bool | None:
+        """Close the socket: a peer that went without a close frame is not waited for."""
+        self._websocket.lose()
+        self._close_socket()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the listener that it is over, unless it knows."""
+        self._websocket.lose()
+        self._holds = 0
+        self._stop_close_timer()
+        self._tell_closed(self._end_cause or exc)
+
+    def pause_writing(self) -> None:
+        """Tell the listener that the peer reads too slowly."""
+        self.is_writing_paused = True
+        self._listener.on_pause_writing()
+
+    def resume_writing(self) -> None:
+        """Send the pong that waited, and tell the listener that the peer has caught up."""
+        self.is_writing_paused = False
+        if self._pong:
+            pong, self._pong = self._pong, b""
+            self.write(pong)
+        self._release(BACKLOG)
+        self._listener.on_resume_writing()
+
+    def _receive_close(self, code: int, reason: str) -> None:
+        """Answer a close frame, or leave that to the listener, or see that it is the answer."""
+        self.close_code, self.close_reason = code, reason
+        if self.is_closing:
+            self._finish()
+        elif self._autoclose:
+            self.close(code)
+        else:
+            self._start_close_timer()
+            self._listener.on_close(code, reason)
+
+    def _receive_ping(self, payload: bytes) -> None:
+        """Answer a ping; while the peer does not read, only its newest. RFC 6455 section 5.5.3."""
+        if not self._autoping:
+            self._listener.on_ping(payload)
+            return
+        pong = self._websocket.send_frame(PONG, payload)
+        if self.is_writing_paused:
+            self._pong = pong
+        else:
+            self.asyncio_transport.write(pong)
+
+    def _receive_pong(self, payload: bytes) -> None:
+        """Hear a pong, which needs no answer."""
+        if not self._autoping:
+            self._listener.on_pong(payload)
+
+    def _fail(self, error: WebSocketError) -> None:
+        """Tell the peer what it did wrong, and see that it has a chance to read it."""
+        if not self.is_closing:
+            self.close_code, self.close_reason = error.close_code, error.message
+            close_frame = self._websocket.send_close(error.close_code, error.message)
+            self.asyncio_transport.write(close_frame)
+        # Closing a socket with unread bytes resets it, and a reset can overtake the close frame. So
+        # only our half is closed, and the rest read and dropped: RFC 6455 section 7.1.1.
+        if self.asyncio_transport.can_write_eof():
+            self.asyncio_transport.write_eof()
+            self._start_close_timer()
+            self._release(self._holds)
+        else:
+            self._close_socket()
+        self._tell_closed(error)
+
+    def _finish(self) -> None:
+        """Close the socket after the last close frame; a server is the one to do it first."""
+        self._close_socket()
+        self._tell_closed(None)
+
+    def _close_socket(self) -> None:
+        """Close the socket once it has taken what was written, within the close timeout."""
+        self.asyncio_transport.close()
+        if self.write_buffer_bytes:
+            self._start_close_timer()
+        else:
+            self._stop_close_timer()
+
+    def _tell_closed(self, exc: Exception | None) -> None:
+        """Call on_closed, the first time."""
+        listener, self._listener = self._listener, _NOBODY
+        if self.close_code is None:
+            self.close_code = CloseCode.ABNORMAL_CLOSURE
+        listener.on_closed(self.close_code, self.close_reason, exc)
+
+    def _start_close_timer(self) -> None:
+        """Give the peer, from now on, the close timeout."""
+        self._stop_close_timer()
+        loop = asyncio.get_running_loop()
+        self._close_timer = loop.call_later(self._close_timeout_s, self._on_close_timeout)
+
+    def _stop_close_timer(self) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+
+    def _on_close_timeout(self) -> None:
+        """Answer in the listener's place, or drop a peer that does not do its part."""
+        self._close_timer = None
+        if self._websocket.state is State.CLOSE_RECEIVED:
+            self.close(self.close_code or CloseCode.OK)
+        else:
+            self.abort(TimeoutError(f"no end of the handshake within {self._close_timeout_s} s"))
+
+    def _hold(self, why: int) -> None:
+        """Stop reading for one more reason; never once closing, or the peer's answer is missed."""
+        if not self._holds and not self.is_closing:
+            self.asyncio_transport.pause_reading()
+            self._holds = why
+        elif self._holds:
+            self._holds |= why
+
+    def _release(self, why: int) -> None:
+        """Drop reasons to stop reading; read on if none is left."""
+        if self._holds and not self._holds & ~why:
+            self.asyncio_transport.resume_reading()
+        self._holds &= ~why
+
+
+RECEIVE_CONTROL: Final[dict[int, Callable[[WebSocketConnection, bytes], None]]] = {
+    PING: WebSocketConnection._receive_ping,  # noqa: SLF001
+    PONG: WebSocketConnection._receive_pong,  # noqa: SLF001
+}

@@ -1,0 +1,177 @@
+"""The head of a request: its raw fields, checked as HTTP/1.1 demands and put in a usable form."""
+
+import re
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+
+from protocol.errors import HTTPError
+
+RawFields: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+
+class HttpVersion(NamedTuple):
+    """A version of HTTP; versions compare as numbers do."""
+
+    major: int
+    minor: int
+
+
+HTTP_10: Final = HttpVersion(1, 0)
+HTTP_11: Final = HttpVersion(1, 1)
+
+_VERSIONS: Final = {b" HTTP/1.1": HTTP_11, b" HTTP/1.0": HTTP_10}
+
+_CONNECTION: Final = istr("Connection")
+_CONTENT_LENGTH: Final = istr("Content-Length")
+_HOST: Final = istr("Host")
+_TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
+_UPGRADE: Final = istr("Upgrade")
+
+# Names that most requests carry, ready made: to decode and fold them costs more than to find them.
+_COMMON_NAMES: Final = (
+    *("Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control"),
+    *("Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "DNT"),
+    *("Expect", "Host", "If-Match", "If-Modified-Since", "If-None-Match", "Last-Event-ID"),
+    *("Origin", "Pragma", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode"),
+    *("Sec-Fetch-Site", "Sec-WebSocket-Extensions", "Sec-WebSocket-Key"),
+    *("Sec-WebSocket-Protocol", "Sec-WebSocket-Version", "TE", "Transfer-Encoding", "Upgrade"),
+    *("Upgrade-Insecure-Requests", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host"),
+    *("X-Forwarded-Proto", "X-Real-IP", "X-Request-ID"),
+)
+_NAMES: Final[dict[bytes, str]] = {
+    spelling.encode(): istr(spelling) for name in _COMMON_NAMES for spelling in (name, name.lower())
+}
+
+# RFC 9110 section 7.2: uri-host and port. Which of these strings name a host, its user must know.
+_HOST_VALUE: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large a request's head may be; what is larger is refused before it is kept.
+
+    max_head_bytes bounds the request line and the fields together, and trailers once more;
+    max_field_bytes a name with its value. The whole must have room for a longest line and field.
+    """
+
+    max_line_bytes: int = 8190  # as Apache httpd and aiohttp; more is answered with 414
+    max_field_bytes: int = 8190  # likewise; more is answered with 431, as for the two below
+    max_fields_count: int = 128
+    max_head_bytes: int = 16 * 1024  # as h11 and IIS
+
+    def check_fields(self, section_bytes: int, fields: RawFields) -> None:
+        """Raise HTTPError for one field too many or too large in a section of so many bytes."""
+        if len(fields) > self.max_fields_count:
+            raise HTTPError(431, "There are too many header fields")
+        if section_bytes > self.max_field_bytes and any(
+            len(name) + len(value) > self.max_field_bytes for name, value in fields
+        ):
+            raise HTTPError(431, "A header field is too large")
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """A request line and its fields; names keep their case, values lost the space around them.
+
+    A value's bytes beyond ASCII are read as UTF-8, with surrogates for those that are not.
+    keep_alive tells that another request may follow, which it cannot where upgrade is true: the
+    peer asks for a WebSocket. content_length is None where no length was given.
+    """
+
+    method: str
+    target: str
+    version: HttpVersion
+    headers: CIMultiDictProxy[str]
+    raw_headers: RawFields
+    keep_alive: bool
+    upgrade: bool
+    content_length: int | None
+    chunked: bool
+
+    @property
+    def has_body(self) -> bool:
+        """Whether bytes of a body follow."""
+        return self.chunked or bool(self.content_length)
+
+
+def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> RequestHead:
+    """Return the head that wire is, given what llhttp found in it.
+
+    Raises HTTPError for a version, a target, a Host or a framing that is not to be obeyed.
+    """
+    line_end = wire.find(b"\r\n")
+    version = _VERSIONS.get(wire[line_end - 9 : line_end])
+    if version is None:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
+        raise HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
+    if target == "*" and method != "OPTIONS":  # RFC 9112 section 3.2.4
+        raise HTTPError(400, "The target * is for OPTIONS only")
+    headers = _decode_fields(fields)
+    _check_host(version, headers)
+    length, is_chunked = _parse_framing(version, headers)
+    if method == "CONNECT":  # RFC 9110 section 9.3.6: what follows is the tunnel's, not a body
+        length, is_chunked = None, False
+    options = _list_tokens(headers, _CONNECTION) if _CONNECTION in headers else ()
+    # RFC 9110 section 7.8: a server MUST ignore an Upgrade header field that is received in an
+    # HTTP/1.0 request. Other protocols than this one may be ignored, and are.
+    asks_websocket = version is HTTP_11 and "websocket" in _list_tokens(headers, _UPGRADE)
+    is_upgrade = "upgrade" in options and asks_websocket
+    persists = "close" not in options and (version is HTTP_11 or "keep-alive" in options)
+    return RequestHead(
+        method,
+        target,
+        version,
+        CIMultiDictProxy(headers),
+        fields,
+        persists and not is_upgrade and method != "CONNECT",
+        is_upgrade,
+        length,
+        is_chunked,
+    )
+
+
+def _decode_fields(fields: RawFields) -> CIMultiDict[str]:
+    find = _NAMES.get
+    return CIMultiDict(
+        [
+            (find(name) or name.decode(), value.decode("utf-8", "surrogateescape"))
+            for name, value in fields
+        ]
+    )
+
+
+def _check_host(version: HttpVersion, headers: CIMultiDict[str]) -> None:
+    """Raise HTTPError where there is not one Host with a valid value. RFC 9112 section 3.2."""
+    hosts = headers.getall(_HOST, ())
+    if len(hosts) > 1:
+        raise HTTPError(400, "There is more than one Host")
+    if not hosts:
+        if version is HTTP_11:
+            raise HTTPError(400, "There is no Host")
+    elif not _HOST_VALUE.fullmatch(hosts[0]):
+        raise HTTPError(400, "The Host is not valid")
+
+
+def _parse_framing(version: HttpVersion, headers: CIMultiDict[str]) -> tuple[int | None, bool]:
+    """Return the body's length, if it has one, and whether it is chunked. RFC 9112 section 6.
+
+    llhttp has refused a length that is no number, two of them, and a length beside a coding.
+    """
+    if _TRANSFER_ENCODING not in headers:
+        length = headers.get(_CONTENT_LENGTH)
+        return (int(length) if length is not None else None), False
+    if version is not HTTP_11:
+        raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
+    codings = _list_tokens(headers, _TRANSFER_ENCODING)
+    if not codings or codings[-1] != "chunked":
+        raise HTTPError(400, "The last Transfer-Encoding is not chunked")
+    if len(codings) > 1:
+        raise HTTPError(501, "The only Transfer-Encoding understood is chunked")
+    return None, True
+
+
+def _list_tokens(headers: CIMultiDict[str], name: str) -> list[str]:
+    """Return the elements of a comma-separated header in lower case, empty ones left out."""
+    elements = ",".join(headers.getall(name, ())).lower().split(",")
+    return [token for element in elements if (token := element.strip(" \t"))]

@@ -1,0 +1,308 @@
+"""HTTP/1.1 on the wire: request events from llhttp, response heads and chunks as bytes.
+
+llhttp judges the syntax and finds the bodies. What it does not do is done here: sizes are counted
+as the bytes arrive, Host is checked, only the codings and versions that we speak pass, and nothing
+behind an upgrade is taken for a request. Heads and chunked bodies are given to llhttp no further
+than to their next empty line: they end with one, so that what follows begins with a new feed.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+import httptools
+import msgspec
+
+from protocol.errors import HTTPError
+from protocol.head import HTTP_10, HTTP_11, HeadLimits, HttpVersion, RequestHead, read_head
+
+__all__ = [
+    "HTTP_10",
+    "HTTP_11",
+    "LAST_CHUNK",
+    "EndOfRequest",
+    "Event",
+    "HeadLimits",
+    "HttpVersion",
+    "RequestDecoder",
+    "RequestHead",
+    "Upgrade",
+    "encode_chunk",
+    "encode_head",
+]
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_EMPTY_LINE: Final = b"\r\n\r\n"
+_KEPT_BYTES: Final = len(_EMPTY_LINE) - 1  # how much of one may have come with an earlier feed
+
+# llhttp tells its errors apart by their text only. What is not listed here is a 400.
+_LLHTTP_STATUS: Final = {
+    "Invalid HTTP version": 505,
+    "Pause on PRI/Upgrade": 505,  # the preface of HTTP/2
+}
+
+# llhttp leaves the body of a request unread that offers any upgrade. These heads, given to it in
+# place of the one it has just seen, make it read that body.
+_HEAD_OF_LENGTH: Final = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+_HEAD_OF_CHUNKS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class EndOfRequest(msgspec.Struct, frozen=True):
+    """The last byte of a request has arrived."""
+
+
+class Upgrade(msgspec.Struct, frozen=True):
+    """The request offered to leave HTTP; tail is what came behind it, and is no request."""
+
+    tail: bytes
+
+
+Event: TypeAlias = RequestHead | bytes | EndOfRequest | Upgrade | HTTPError
+
+_END_OF_REQUEST: Final = EndOfRequest()
+
+
+class _Phase(Enum):
+    HEAD = auto()
+    BODY = auto()
+    DONE = auto()
+
+
+class _Message:
+    """What llhttp has told of the message in hand; it calls, and its calls are only noted."""
+
+    __slots__ = ("body", "fields", "is_complete", "target")
+
+    def __init__(self) -> None:
+        self.body: list[bytes] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Be ready for the next message; pieces of a body that are not taken yet stay."""
+        self.target = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.is_complete = False
+
+    def on_url(self, url: bytes) -> None:
+        """Note a piece of the target."""
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a field, after the head a trailer."""
+        self.fields.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        """Note a piece of the body."""
+        self.body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end."""
+        self.is_complete = True
+
+
+class RequestDecoder:
+    """The requests of one connection, in order, from bytes cut anywhere. RFC 9112."""
+
+    __slots__ = (
+        "_has_upgrade",
+        "_is_last",
+        "_kept",
+        "_limits",
+        "_llhttp",
+        "_message",
+        "_overhead_bytes",
+        "_phase",
+        "_remaining_bytes",
+    )
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._message = _Message()
+        self._llhttp = httptools.HttpRequestParser(self._message)
+        self._phase = _Phase.HEAD
+        self._kept = b""  # of a head everything so far, of a chunked body its last bytes
+        self._remaining_bytes: int | None = None  # of a body with a length
+        self._overhead_bytes = 0  # chunk extensions and trailers since the last byte of the body
+        self._has_upgrade = False  # whether the message in hand offers to leave HTTP
+        self._is_last = False  # whether nothing after it will be read
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no byte of a further request has arrived."""
+        return self._phase is _Phase.HEAD and not self._kept
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that data completes, oldest first; a body comes in pieces, as it comes.
+
+        A malformed or too large request ends the list with the HTTPError that answers it. After
+        that, after an Upgrade, and after a request that ends the connection every call returns [].
+        """
+        events: list[Event] = []
+        position, end = 0, len(data)
+        try:
+            while position < end and self._phase is not _Phase.DONE:
+                position = _STEPS[self._phase](self, data, position, events)
+        except HTTPError as error:
+            self._phase = _Phase.DONE
+            self._take_body(events)
+            events.append(error)
+        else:
+            self._take_body(events)
+        return events
+
+    def feed_eof(self) -> list[Event]:
+        """Return an HTTPError if the peer stopped sending inside a request, otherwise nothing."""
+        is_broken = not self.is_idle and self._phase is not _Phase.DONE
+        self._phase = _Phase.DONE
+        return [HTTPError(400, "The request ends too soon")] if is_broken else []
+
+    def _feed_head(self, data: bytes, start: int, events: list[Event]) -> int:
+        """Add the event of a head that data completes; return how far data is read then."""
+        kept = self._kept
+        if not kept and data[start] in b"\r\n":
+            # RFC 9112 section 2.2: ignore empty lines received prior to the request-line.
+            return len(data) - len(data[start:].lstrip(b"\r\n"))
+        end = self._find_empty_line(data, start)
+        stop = end if end >= 0 else len(data)
+        wire = kept + data[start:stop]
+        allowed_bytes, refusal = self._measure(wire)
+        offers_upgrade = self._feed_llhttp(wire[len(kept) : allowed_bytes])
+        if refusal is not None:
+            raise refusal
+        if end < 0:
+            self._kept = wire
+            return stop
+        self._kept = b""
+        head = self._read_head(wire)
+        events.append(head)
+        self._begin_body(head, offers_upgrade)
+        if self._message.is_complete:
+            self._end_message(data, stop, events)
+        return stop
+
+    def _measure(self, wire: bytes) -> tuple[int, HTTPError | None]:
+        """Return how many bytes of a head are not too many, and what the others are answered."""
+        limits = self._limits
+        if len(wire) <= limits.max_line_bytes:
+            return len(wire), None
+        if wire.find(b"\r", 0, limits.max_line_bytes + 1) < 0:
+            return limits.max_line_bytes, HTTPError(414, "The request line is too long")
+        if len(wire) > limits.max_head_bytes:
+            return limits.max_head_bytes, HTTPError(431, "The header fields are too large")
+        return len(wire), None
+
+    def _read_head(self, wire: bytes) -> RequestHead:
+        message = self._message
+        fields = tuple(message.fields)
+        if b" \r\n" in wire or b"\t\r\n" in wire:
+            fields = tuple([(name, value.rstrip(b" \t")) for name, value in fields])
+        self._limits.check_fields(len(wire), fields)
+        method = self._llhttp.get_method().decode()
+        return read_head(wire, method, message.target.decode(), fields)
+
+    def _begin_body(self, head: RequestHead, offers_upgrade: bool) -> None:
+        """Get ready for what the fields of head announce; llhttp must not stop for other offers."""
+        self._has_upgrade = head.upgrade or head.method == "CONNECT"
+        self._is_last = not head.keep_alive
+        if not head.has_body:
+            return
+        length = self._remaining_bytes = head.content_length
+        if offers_upgrade:
+            self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
+        self._message.clear()
+        self._overhead_bytes = 0
+        self._phase = _Phase.BODY
+
+    def _feed_body(self, data: bytes, start: int, events: list[Event]) -> int:
+        """Note what data has of the body; return how far data is read then."""
+        if self._remaining_bytes is None:
+            stop = self._feed_chunks(data, start)
+        else:
+            stop = min(len(data), start + self._remaining_bytes)
+            self._remaining_bytes -= stop - start
+            self._feed_llhttp(data[start:stop])
+        if self._message.is_complete:
+            self._take_body(events)
+            self._end_message(data, stop, events)
+        return stop
+
+    def _feed_chunks(self, data: bytes, start: int) -> int:
+        end = self._find_empty_line(data, start)
+        stop = end if end >= 0 else len(data)
+        pieces_count = len(self._message.body)
+        self._feed_llhttp(data[start:stop])
+        is_overhead = len(self._message.body) == pieces_count
+        self._overhead_bytes = self._overhead_bytes + stop - start if is_overhead else 0
+        self._check_trailers()
+        self._kept = b"" if end >= 0 else (self._kept + data[-_KEPT_BYTES:])[-_KEPT_BYTES:]
+        return stop
+
+    def _check_trailers(self) -> None:
+        fields = tuple(self._message.fields)
+        trailer_bytes = sum([len(name) + len(value) + 4 for name, value in fields])
+        if max(trailer_bytes, self._overhead_bytes) > self._limits.max_head_bytes:
+            raise HTTPError(431, "The chunk extensions or trailers are too large")
+        self._limits.check_fields(trailer_bytes, fields)
+
+    def _end_message(self, data: bytes, stop: int, events: list[Event]) -> None:
+        events.append(_END_OF_REQUEST)
+        self._message.clear()
+        self._phase = _Phase.DONE if self._is_last else _Phase.HEAD
+        if self._has_upgrade:
+            events.append(Upgrade(data[stop:]))
+
+    def _take_body(self, events: list[Event]) -> None:
+        pieces = self._message.body
+        if pieces:
+            events.append(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self._message.body = []
+
+    def _find_empty_line(self, data: bytes, start: int) -> int:
+        """Return where data has ended the next empty line, begun before data perhaps, or -1."""
+        if self._kept:
+            kept = self._kept[-_KEPT_BYTES:]
+            found = (kept + data[start : start + _KEPT_BYTES]).find(_EMPTY_LINE)
+            if found >= 0:
+                return start + found + len(_EMPTY_LINE) - len(kept)
+        found = data.find(_EMPTY_LINE, start)
+        return found + len(_EMPTY_LINE) if found >= 0 else -1
+
+    def _feed_llhttp(self, data: bytes) -> bool:
+        """Give data to llhttp; return whether it ends a head that offers some upgrade."""
+        try:
+            self._llhttp.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return True
+        except httptools.HttpParserError as error:
+            message = str(error)
+            raise HTTPError(_LLHTTP_STATUS.get(message, 400), message) from error
+        return False
+
+
+_Step: TypeAlias = Callable[[RequestDecoder, bytes, int, list[Event]], int]
+_STEPS: Final[dict[_Phase, _Step]] = {
+    _Phase.HEAD: RequestDecoder._feed_head,  # noqa: SLF001
+    _Phase.BODY: RequestDecoder._feed_body,  # noqa: SLF001
+}
+
+
+def encode_head(
+    version: HttpVersion, status: int, reason: str, headers: Mapping[str, str]
+) -> bytes:
+    """Return the head of a response, from status line to empty line, fields in their given order.
+
+    Raises ValueError where a CR, LF or NUL would break a line.
+    """
+    lines = [f"HTTP/{version[0]}.{version[1]} {status} {reason}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join(lines) + "\r\n\r\n"
+    ends_count = len(lines) + 1
+    if "\0" in text or not text.count("\r") == text.count("\n") == ends_count:
+        raise ValueError("CR, LF and NUL are not allowed in a head")
+    return text.encode("utf-8", "surrogateescape")
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return data as one chunk; nothing for no data, because an empty chunk would end the body."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
