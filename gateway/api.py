@@ -26,6 +26,10 @@ from protocol.publication import check_channel, data_from_json
 MAX_BATCH_COUNT = 1000
 MAX_HISTORY_COUNT = 1000
 
+_DECODER: msgspec.json.Decoder[PublishRequest | list[PublishRequest]] = msgspec.json.Decoder(
+    PublishRequest | list[PublishRequest]
+)
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where a publication went: the answer to POST /publish."""
@@ -50,7 +54,6 @@ class API:
         self._broker = broker
         self._auth = auth
         self._max_body_bytes = max_body_bytes
-        self._decode = msgspec.json.Decoder(PublishRequest | list[PublishRequest]).decode
 
     # --- publishing ---
 
@@ -69,10 +72,8 @@ class API:
             text = f"the body is larger than {self._max_body_bytes} bytes"
             return refuse(413, ErrorCode.TOO_LARGE, text)
         try:
-            requests = self._read_requests(body)
-            is_batch = isinstance(requests, list)
-            planned = [self._plan(each) for each in (requests if is_batch else [requests])]
-            places = await self._publish_all(planned)
+            requests, is_batch = self._read_requests(body)
+            places = await self._publish_all([self._plan(each) for each in requests])
         except MessageError as error:
             return refuse_error(error)
         except BrokerUnavailable as error:
@@ -90,17 +91,20 @@ class API:
         )
         return hmac.compare_digest(given.encode(errors="surrogateescape"), key.encode())
 
-    def _read_requests(self, body: bytes) -> PublishRequest | list[PublishRequest]:
+    def _read_requests(self, body: bytes) -> tuple[list[PublishRequest], bool]:
+        """Return what body asks for, and whether it is an array."""
         try:
-            requests = self._decode(body)
+            decoded = _DECODER.decode(body)
         except msgspec.ValidationError as error:
             raise MessageError(ErrorCode.INVALID_FIELD, str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MessageError(ErrorCode.MALFORMED, f"the body is not JSON: {error}") from None
-        if isinstance(requests, list) and len(requests) > MAX_BATCH_COUNT:
-            text = f"{len(requests)} publications; one request may have {MAX_BATCH_COUNT}"
+        if isinstance(decoded, PublishRequest):
+            return [decoded], False
+        if len(decoded) > MAX_BATCH_COUNT:
+            text = f"{len(decoded)} publications; one request may have {MAX_BATCH_COUNT}"
             raise MessageError(ErrorCode.TOO_LARGE, text)
-        return requests
+        return decoded, True
 
     def _plan(self, request: PublishRequest) -> Planned:
         check_channel(request.channel)
@@ -108,7 +112,8 @@ class API:
         return Planned(request.channel, draft)
 
     async def _publish_all(self, planned: list[Planned]) -> list[Place]:
-        # All are handed to the broker before any is awaited, so that no other request's come between.
+        # All are handed to the broker before any is awaited, so that no other request
+        # comes between.
         publishing = [self._broker.publish(channel, draft) for channel, draft in planned]
         positions = await asyncio.gather(*publishing)
         return [

@@ -89,21 +89,23 @@ def build_parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=EXIT_STATUSES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--version", action="version", version=f"gateway {version('realtime-gateway')}"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, (summary, examples, add_arguments) in COMMANDS.items():
-        parser = commands.add_parser(
+        command = commands.add_parser(
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
-        parser.set_defaults(command=name)
-        add_arguments(parser)
+        command.set_defaults(command=name)
+        add_arguments(command)
     return parser
 
 

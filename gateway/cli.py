@@ -5,13 +5,17 @@ What a program reads goes to stdout, one JSON value per line; what a person read
 
 import argparse
 import asyncio
+import ipaddress
 import json
+import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from enum import IntEnum
+from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -24,6 +28,7 @@ from gateway.log import configure_logging
 from gateway.node import Node, run
 from protocol.messages import Gap, Subscribed
 
+_LOG: Final = logging.getLogger("gateway")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -67,7 +72,7 @@ def _serve(arguments: argparse.Namespace) -> Exit:
     def announce(node: Node) -> None:
         nonlocal is_ready
         is_ready = True
-        _print_start(config, node)
+        _print_start(node)
 
     serving = run(config, access_log=arguments.access_log, ready=announce)
     try:
@@ -77,13 +82,16 @@ def _serve(arguments: argparse.Namespace) -> Exit:
         if is_ready:
             raise
         where = f"{config.server.host}:{config.server.port}"
-        _say(f"cannot listen on {where}: {error.strerror or error}")
+        # asyncio wraps the reason of a bind in a sentence; a failed look-up has a negative number.
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        _say(f"cannot listen on {where}: {reason}")
         return Exit.FAILED
     return Exit.OK
 
 
 def _publish(arguments: argparse.Namespace) -> Exit:
-    encode = _encode_text if arguments.text else _check_json
+    encode = _encode_text if arguments.text else partial(_check_json, arguments.channel)
     with closing(_find_remote(arguments)) as remote:
         for place, text in _read_data(arguments.data):
             try:
@@ -108,7 +116,7 @@ def _subscribe(arguments: argparse.Namespace) -> Exit:
             if shown == arguments.count:
                 break
     finally:
-        if cursor is not None:
+        if cursor != arguments.cursor:
             _say(f"to go on from here: --cursor {shlex.quote(cursor)}")
     return Exit.OK
 
@@ -126,6 +134,31 @@ def _load(arguments: argparse.Namespace) -> Config:
     flags = {"server.host": arguments.host, "server.port": arguments.port}
     overrides = {name: value for name, value in flags.items() if value is not None}
     return load_config(arguments.config, os.environ, overrides)
+
+
+def _print_start(node: Node) -> None:
+    """Say where everything is, and warn where everybody may publish."""
+    # Wildcard addresses are for listening; a browser needs one to go to.
+    url = node.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    has_key = node.config.auth.api_key is not None
+    print(
+        f"gateway {version('realtime-gateway')} serves {url} until Ctrl-C\n"
+        f"  console    {url}/\n"
+        f"  websocket  {url.replace('http', 'ws', 1)}/ws\n"
+        f"  sse        {url}/sse?channel=news\n"
+        f"  long-poll  {url}/poll?channel=news\n"
+        f"  publish    {url}/publish (POST{' with the API key' if has_key else ''})",
+        flush=True,
+    )
+    if not has_key and not _is_loopback(node.config.server.host):
+        _LOG.warning("auth.api_key is not set: whoever reaches this port may publish")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _find_loop_factory(is_uvloop_wanted: bool) -> LoopFactory | None:
@@ -161,20 +194,21 @@ def _encode_text(text: bytes) -> bytes:
     return msgspec.json.encode(text.decode())
 
 
-def _check_json(text: bytes) -> bytes:
+def _check_json(channel: str, text: bytes) -> bytes:
     """Return text unchanged. Raises ValueError that shows how to quote it where it is not JSON."""
     shown = text.decode()
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
+        command = f"gateway publish {shlex.quote(channel)}"
         string = json.dumps(shown, ensure_ascii=False)
         raise ValueError(
             f"not JSON: {shown}\n"
             f"  {error}\n"
             "  a JSON string needs quotes of its own, inside those for the shell:\n"
-            f"    gateway publish CHANNEL {shlex.quote(string)}\n"
+            f"    {command} {shlex.quote(string)}\n"
             "  or let the option add them:\n"
-            f"    gateway publish CHANNEL --text {shlex.quote(shown)}"
+            f"    {command} --text {shlex.quote(shown)}"
         ) from None
     return text
 

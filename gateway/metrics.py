@@ -18,6 +18,6 @@ class Metric(NamedTuple):
 def render(metrics: Iterable[Metric]) -> str:
     """Return metrics in the exposition format."""
     return "".join(
-        f"# HELP {each.name} {each.help}\n# TYPE {each.name} {each.kind}\n{each.name} {each.value}\n"
-        for each in metrics
+        f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}\n"
+        for name, kind, text, value in metrics
     )

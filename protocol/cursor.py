@@ -84,17 +84,14 @@ def _read_text(body: bytes, at: int) -> tuple[str, int]:
 
 
 def _read_varint(body: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 63, 7):  # the bits of MAX_OFFSET; a longer number is not read to its end
         byte = body[at]
-        value |= (byte & 0x7F) << shift
         at += 1
-        shift += 7
+        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            break
-    if value > MAX_OFFSET:
-        raise IndexError
-    return value, at
+            return value, at
+    raise IndexError
 
 
 def _encode_varint(value: int) -> bytes:

@@ -45,8 +45,12 @@ _NAMES: Final[dict[bytes, str]] = {
     spelling.encode(): istr(spelling) for name in _COMMON_NAMES for spelling in (name, name.lower())
 }
 
-# RFC 9110 section 7.2: uri-host and port. Which of these strings name a host, its user must know.
-_HOST_VALUE: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+# RFC 3986 section 3.2, where a name or an address in brackets may be any text of these characters.
+_AUTHORITY: Final = re.compile(
+    r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[A-Za-z0-9\-._~!$&'()*+,;=:%]+\])(?::([0-9]{0,5}))?"
+)
+_ABSOLUTE_TARGET: Final = re.compile(r"[A-Za-z]+://(?:[^@/?#]*@)?([^@/?#]+)(?:[/?#].*)?")
+_MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,8 @@ def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> Reque
     version = _VERSIONS.get(wire[line_end - 9 : line_end])
     if version is None:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
         raise HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
-    if target == "*" and method != "OPTIONS":  # RFC 9112 section 3.2.4
-        raise HTTPError(400, "The target * is for OPTIONS only")
+    if target[0] != "/" or method == "CONNECT":
+        _check_target(method, target)
     headers = _decode_fields(fields)
     _check_host(version, headers)
     length, is_chunked = _parse_framing(version, headers)
@@ -149,8 +153,26 @@ def _check_host(version: HttpVersion, headers: CIMultiDict[str]) -> None:
     if not hosts:
         if version is HTTP_11:
             raise HTTPError(400, "There is no Host")
-    elif not _HOST_VALUE.fullmatch(hosts[0]):
+    elif not _is_authority(hosts[0]):
         raise HTTPError(400, "The Host is not valid")
+
+
+def _check_target(method: str, target: str) -> None:
+    """Raise HTTPError where a target other than a path is not valid. RFC 9112 section 3.2."""
+    absolute = _ABSOLUTE_TARGET.fullmatch(target)
+    if method == "CONNECT":
+        is_valid = _is_authority(target) and ":" in target
+    elif absolute is not None:
+        is_valid = _is_authority(absolute[1])
+    else:
+        is_valid = method == "OPTIONS" and target == "*"
+    if not is_valid:
+        raise HTTPError(400, "The request target is not valid")
+
+
+def _is_authority(text: str) -> bool:
+    match = _AUTHORITY.fullmatch(text)
+    return match is not None and int(match[1] or 0) <= _MAX_PORT
 
 
 def _parse_framing(version: HttpVersion, headers: CIMultiDict[str]) -> tuple[int | None, bool]:

@@ -6,7 +6,7 @@ behind an upgrade is taken for a request. Heads and chunked bodies are given to 
 than to their next empty line: they end with one, so that what follows begins with a new feed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
@@ -69,6 +69,10 @@ class _Phase(Enum):
     DONE = auto()
 
 
+# An attribute of an Enum class is a call in Python 3.11; these names are not.
+_HEAD, _BODY, _DONE = _Phase
+
+
 class _Message:
     """What llhttp has told of the message in hand; it calls, and its calls are only noted."""
 
@@ -120,7 +124,7 @@ class RequestDecoder:
         self._limits = limits
         self._message = _Message()
         self._llhttp = httptools.HttpRequestParser(self._message)
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         self._kept = b""  # of a head everything so far, of a chunked body its last bytes
         self._remaining_bytes: int | None = None  # of a body with a length
         self._overhead_bytes = 0  # chunk extensions and trailers since the last byte of the body
@@ -129,8 +133,8 @@ class RequestDecoder:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no byte of a further request has arrived."""
-        return self._phase is _Phase.HEAD and not self._kept
+        """Whether no request has begun to arrive that is not yet whole."""
+        return self._phase is not _BODY and not self._kept
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that data completes, oldest first; a body comes in pieces, as it comes.
@@ -141,10 +145,11 @@ class RequestDecoder:
         events: list[Event] = []
         position, end = 0, len(data)
         try:
-            while position < end and self._phase is not _Phase.DONE:
-                position = _STEPS[self._phase](self, data, position, events)
+            while position < end and self._phase is not _DONE:
+                step = self._feed_head if self._phase is _HEAD else self._feed_body
+                position = step(data, position, events)
         except HTTPError as error:
-            self._phase = _Phase.DONE
+            self._phase, self._kept = _DONE, b""
             self._take_body(events)
             events.append(error)
         else:
@@ -153,8 +158,8 @@ class RequestDecoder:
 
     def feed_eof(self) -> list[Event]:
         """Return an HTTPError if the peer stopped sending inside a request, otherwise nothing."""
-        is_broken = not self.is_idle and self._phase is not _Phase.DONE
-        self._phase = _Phase.DONE
+        is_broken = not self.is_idle
+        self._phase, self._kept = _DONE, b""
         return [HTTPError(400, "The request ends too soon")] if is_broken else []
 
     def _feed_head(self, data: bytes, start: int, events: list[Event]) -> int:
@@ -212,7 +217,7 @@ class RequestDecoder:
             self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
         self._message.clear()
         self._overhead_bytes = 0
-        self._phase = _Phase.BODY
+        self._phase = _BODY
 
     def _feed_body(self, data: bytes, start: int, events: list[Event]) -> int:
         """Note what data has of the body; return how far data is read then."""
@@ -248,7 +253,7 @@ class RequestDecoder:
     def _end_message(self, data: bytes, stop: int, events: list[Event]) -> None:
         events.append(_END_OF_REQUEST)
         self._message.clear()
-        self._phase = _Phase.DONE if self._is_last else _Phase.HEAD
+        self._phase = _DONE if self._is_last else _HEAD
         if self._has_upgrade:
             events.append(Upgrade(data[stop:]))
 
@@ -278,13 +283,6 @@ class RequestDecoder:
             message = str(error)
             raise HTTPError(_LLHTTP_STATUS.get(message, 400), message) from error
         return False
-
-
-_Step: TypeAlias = Callable[[RequestDecoder, bytes, int, list[Event]], int]
-_STEPS: Final[dict[_Phase, _Step]] = {
-    _Phase.HEAD: RequestDecoder._feed_head,  # noqa: SLF001
-    _Phase.BODY: RequestDecoder._feed_body,  # noqa: SLF001
-}
 
 
 def encode_head(

@@ -290,7 +290,7 @@ class Codec:
             raise MessageError(ErrorCode.MALFORMED, text)
         try:
             return cast(AnyCommand, self._decode_command(message))  # type: ignore[arg-type]
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise self._explain(message, error) from None
 
     def decode_data(self, data: Raw) -> Data:
@@ -326,7 +326,7 @@ class Codec:
         """Return what was wrong with message, which error kept from being a command."""
         try:
             envelope = cast(_Envelope, self._decode_envelope(message))  # type: ignore[arg-type]
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as broken:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as broken:
             text = f"not a {self._name} object: {broken}"
             return MessageError(ErrorCode.MALFORMED, text)
         is_id = type(envelope.id) is int and envelope.id > 0

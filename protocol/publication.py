@@ -22,7 +22,8 @@ MAX_CHANNEL_BYTES: Final = 255
 MAX_DATA_DEPTH: Final = 128
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_JSON_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive, because a place to go back to, for each character of a string, takes 100 bytes.
+_JSON_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class Data(Struct, frozen=True):

@@ -96,6 +96,12 @@ TRANSITIONS: Final = {
 }
 
 
+# What every message asks for: Python 3.11 takes 170 ns to read a member from its enum, 10 ns to
+# read a name of the module.
+SEND_FRAME: Final = Act.SEND_FRAME
+RECEIVE_FRAME: Final = Act.RECEIVE_FRAME
+
+
 class _Message:
     """A message of which not every fragment has arrived."""
 
@@ -143,7 +149,7 @@ class WebSocket:
         of a frame tells. After an error or a close frame nothing more comes out.
         """
         events: list[Event] = []
-        if Act.RECEIVE_FRAME not in TRANSITIONS[self.state]:
+        if RECEIVE_FRAME not in TRANSITIONS[self.state]:
             return events
         try:
             for frame in self._decoder.feed(data):
@@ -171,7 +177,7 @@ class WebSocket:
 
         Raises StateError after our close frame, ValueError for a control frame above 125 bytes.
         """
-        self._move(Act.SEND_FRAME)
+        self._move(SEND_FRAME)
         return encode_frame(opcode, payload.encode() if isinstance(payload, str) else payload)
 
     def send_close(self, code: int, reason: str = "") -> bytes:

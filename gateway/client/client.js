@@ -1,5 +1,5 @@
 /**
- * The browser client of the gateway, without dependencies; one file, so that a page needs one import.
+ * The browser client of the gateway, without dependencies. (Above 400 lines, because a page shall need one import.)
  *
  *     import { Gateway } from "/client.js";
  *
@@ -106,7 +106,7 @@ export class Gateway extends EventTarget {
 
   /** Cut the connection as a failing network would; reconnect after delayMs, or after the backoff. */
   drop(delayMs = null) {
-    if (this.#link) this.#lost({ reason: "dropped by this page", delayMs, hasWorked: true });
+    if (this.#link) this.#lost({ reason: "dropped by this page", delayMs });
   }
 
   /** Go on from the positions reached over another transport, or an ordered list of them. */
@@ -156,16 +156,16 @@ export class Gateway extends EventTarget {
     this.#link = this.#links[this.transport]();
   }
 
-  #leave() {
+  #leave(reason = "replaced by another") {
     clearTimeout(this.#timer);
-    this.#link?.stop();
+    this.#link?.stop(reason);
     this.#link = null;
   }
 
   #end(reason) {
     this.#isWanted = false;
     for (const change of ["online", "offline"]) globalThis.removeEventListener?.(change, this.#refresh);
-    this.#leave();
+    this.#leave(reason);
     this.#setState("closed", { reason });
   }
 
@@ -177,8 +177,10 @@ export class Gateway extends EventTarget {
     this.#setState("connected");
   }
 
-  #lost({ reason, code = null, reconnect = true, delayMs = null, hasWorked = this.#state === "connected" }) {
-    this.#leave();
+  /** Go on after the end of the link: delayMs is when, atLeastMs only bounds the backoff. */
+  #lost({ reason, code = null, reconnect = true, delayMs = null, atLeastMs = 0 }) {
+    const hasWorked = this.#state === "connected";
+    this.#leave(reason);
     if (!reconnect || (code >= 3500 && code <= 3999)) return this.#end(reason);
     if (!hasWorked && ++this.#tried < this.#transports.length) {
       this.#index = (this.#index + 1) % this.#transports.length;
@@ -187,7 +189,7 @@ export class Gateway extends EventTarget {
     this.#tried = 0;
     this.#index = this.#preferred;
     if (hasWorked && performance.now() - this.#connectedAt > STABLE_MS) this.#attempts = 0;
-    const delay = Math.round(delayMs ?? backoff(this.#attempts++));
+    const delay = Math.round(delayMs ?? Math.max(atLeastMs, backoff(this.#attempts++)));
     this.#setState("reconnecting", { reason, delayMs: delay });
     this.#timer = setTimeout(() => this.#open(), delay);
   }
@@ -270,12 +272,12 @@ export class Gateway extends EventTarget {
           const settle = (reply) => (reply.type === "error" ? reject(new GatewayError(reply)) : resolve(reply));
           send({ type: "publish", ...publication }, settle, reject);
         }),
-      stop: () => {
+      stop: (reason) => {
         isReady = false;
         clearInterval(watch);
         socket.onmessage = socket.onclose = null;
         socket.close();
-        const message = "the connection was lost before the reply; it may have been published";
+        const message = `it may have been published, but the connection ended before the reply: ${reason}`;
         for (const { abandon } of pending.values()) {
           abandon(new GatewayError({ code: "disconnected", message, retry: true }));
         }
@@ -285,6 +287,7 @@ export class Gateway extends EventTarget {
 
   #openSse() {
     const abort = new AbortController();
+    const { signal } = abort;
     const subscriptions = [...this.#subscriptions.values()];
     let source = null;
     let hasOpened = false; // since it was made or last failed
@@ -292,17 +295,23 @@ export class Gateway extends EventTarget {
       if (type === "subscribed") this.#connected();
       this.#receive(this.#parse(data), lastEventId || null, subscriptions);
     };
-    const fail = () => {
+    const fail = async () => {
       const isRetrying = source.readyState === EventSource.CONNECTING;
       if (isRetrying && hasOpened) {
         hasOpened = false; // it reconnects once with Last-Event-ID, after the delay the gateway chose by `retry:`
         return this.#setState("reconnecting", { reason: "the stream broke off" });
       }
-      const message = isRetrying ? "the gateway cannot be reached" : "the gateway refused the stream";
-      this.#failed(new GatewayError({ code: "no_stream", message, retry: isRetrying }), abort.signal);
+      const failure = { code: "no_stream", message: "the event stream cannot be opened", retry: true };
+      try {
+        // EventSource hides what a refusal says; a poll that answers at once has it said again.
+        if (!isRetrying) await this.#poll(this.#query(subscriptions), 0, signal);
+        throw new GatewayError(failure);
+      } catch (error) {
+        this.#failed(error, signal);
+      }
     };
     const start = (query) => {
-      if (abort.signal.aborted) return;
+      if (signal.aborted) return;
       source = new EventSource(new URL(`sse?${query}`, this.#base));
       source.onopen = () => (hasOpened = true);
       for (const type of ["message", "subscribed", "gap", "unsubscribed", "closing"]) {
@@ -311,7 +320,7 @@ export class Gateway extends EventTarget {
       // A failure of the stream and an `error` the gateway sends are both events of this name; one has data.
       source.addEventListener("error", (event) => (event.data === undefined ? fail() : receive(event)));
     };
-    this.#resumeQuery(subscriptions, abort.signal).then(start, (error) => this.#failed(error, abort.signal));
+    this.#resumeQuery(subscriptions, signal).then(start, (error) => this.#failed(error, signal));
     return {
       stop: () => {
         abort.abort();
@@ -349,12 +358,13 @@ export class Gateway extends EventTarget {
       if (signal.aborted) return;
       const query = this.#query([subscription]);
       await this.#poll(query, 0, signal).catch((refusal) => {
-        if (!signal.aborted && !refusal.retry) isRefused = this.#refuse(subscription, refusal);
+        if (!signal.aborted && !refusal.retry) isRefused = this.#refuse(subscription, refusal) || isRefused;
       });
     }
     if (signal.aborted) return;
-    if (isRefused) this.#open();
-    else this.#lost({ reason: error.message, delayMs: error.retryAfterMs });
+    if (isRefused) return this.#open();
+    if (!error.retry) this.#emit("error", error); // about all of them together, such as too many
+    this.#lost({ reason: error.message, atLeastMs: error.retryAfterMs });
   }
 
   // --- positions ----------------------------------------------------------------------------------
@@ -371,13 +381,14 @@ export class Gateway extends EventTarget {
   }
 
   /**
-   * Where to go on in all channels, as a query: positions for all of them, or one cursor, in which a channel that it
-   * does not know starts from now. So where new channels join some whose positions no cursor holds, a poll that
-   * answers at once exchanges those for one. (An old cursor does no harm: what it repeats is recognised.)
+   * Where to go on in all channels, as a query: a position for each, or one cursor, which starts a channel that it does
+   * not hold from now. So where new channels join known ones, a poll that answers at once exchanges the positions of
+   * those for a cursor; unless there are channels that only the last cursor knows, because polls tell no epoch.
    */
   async #resumeQuery(subscriptions, signal) {
     const known = subscriptions.filter(({ epoch }) => epoch !== null);
-    if (known.length < subscriptions.length && !known.every((one) => this.#hasCursor(one))) {
+    const isByCursor = subscriptions.some((one) => one.epoch === null && this.#hasCursor(one));
+    if (!isByCursor && known.length > 0 && known.length < subscriptions.length) {
       this.#answer(await this.#poll(this.#query(known), 0, signal), known);
     }
     return this.#query(subscriptions);
@@ -409,7 +420,7 @@ export class Gateway extends EventTarget {
   }
 
   #pushes = {
-    subscribed: (push, subscription, cursor) => {
+    subscribed: (push, subscription) => {
       const { epoch, offset } = subscription;
       // One taken up by a cursor learns only here which epoch its offset belongs to.
       const isSameLog = epoch === null ? push.recovered : epoch === push.epoch;
@@ -418,7 +429,7 @@ export class Gateway extends EventTarget {
       if (!isSameLog || offset === null) subscription.offset = push.offset;
       else if (push.offset > offset) this.#tellHole(subscription, push.offset);
       this.#tell("subscribed", subscription, push);
-      this.#tellPosition(subscription, cursor ?? push.cursor);
+      this.#tellPosition(subscription, push.cursor);
     },
     message: (push, subscription, cursor) => {
       if (!subscription.isEstablished) return; // meant for an earlier subscription to the same channel
@@ -430,12 +441,10 @@ export class Gateway extends EventTarget {
       this.#tellPosition(subscription, cursor);
     },
     gap: (push, subscription, cursor) => {
-      const { epoch, offset } = subscription;
-      const isNewLog = push.epoch !== epoch && (epoch !== null || push.reason === "epoch");
-      const reached = isNewLog ? 0 : (offset ?? 0);
+      const reached = push.reason === "epoch" ? 0 : (subscription.offset ?? 0); // with a new epoch offsets begin anew
+      const isNews = push.to > reached || push.reason === "epoch";
       subscription.epoch = push.epoch;
       subscription.offset = Math.max(reached, push.to);
-      const isNews = push.to > reached || push.reason === "epoch";
       if (isNews) this.#tell("gap", subscription, { ...push, from: Math.max(push.from, reached + 1) });
       this.#tellPosition(subscription, cursor);
     },

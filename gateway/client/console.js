@@ -37,13 +37,7 @@ const REASONS = {
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", import.meta.url);
 const chosen = new URLSearchParams(location.search);
-const clock = new Intl.DateTimeFormat(undefined, {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  fractionalSecondDigits: 3,
-  hourCycle: "h23",
-});
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 
 const gateway = new Gateway({
   url: base.href,
@@ -59,23 +53,16 @@ function keepNumber(_key, value, context) {
   return isLossy && context && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
 }
 
-/** What typed text would be published as: {data, words}, or {error} for what was meant as JSON and is not. */
+/** What typed text would be published as: {data, words}; or {error}, with isBroken for what was meant as JSON. */
 function readData(text) {
   const trimmed = text.trim();
   if (!trimmed) return { error: "Write the data to publish first." };
   try {
-    const data = JSON.parse(trimmed, keepNumber);
-    return { data, words: `Published as JSON: ${describe(data)}.` };
+    return { data: JSON.parse(trimmed, keepNumber), words: "Valid JSON." };
   } catch (error) {
-    if (/^[[{"]/.test(trimmed)) return { error: `Not valid JSON: ${error.message}`, text };
+    if (/^[[{"]/.test(trimmed)) return { error: `Not valid JSON: ${error.message}`, isBroken: true };
     return { data: text, words: "Not JSON, so it is published as a JSON string." };
   }
-}
-
-function describe(data) {
-  if (data === null || typeof data === "boolean") return String(data);
-  if (Array.isArray(data)) return `an array of ${data.length}`;
-  return { string: "a string", number: "a number" }[typeof data] ?? (JSON.isRawJSON?.(data) ? "a number" : "an object");
 }
 
 /** Write data as coloured JSON into element. */
@@ -104,17 +91,28 @@ function span(className, text) {
   return element;
 }
 
-// --- the URL --------------------------------------------------------------------------------------
+// --- the choice of transport and channels -----------------------------------------------------------
 
 function address(transport, channels) {
-  return `?${new URLSearchParams([["transport", transport], ...channels.map((channel) => ["channel", channel])])}`;
+  const pairs = channels.map((channel) => ["channel", channel]);
+  return `?${new URLSearchParams([["transport", transport], ...pairs])}`;
 }
 
-function keepAddress() {
-  history.replaceState(null, "", address(gateway.transport, [...rows.keys()]));
-  const place = [...rows.keys()].join(", ") || "no channel";
-  document.title = `${place} · ${NAMES[gateway.transport]} · Gateway console`;
-  $("transport-hint").textContent = HINTS[gateway.transport];
+/** Put the transport and the channels wherever the page names them, above all into its address. */
+function keepChoice() {
+  const { transport } = gateway;
+  const channels = [...rows.keys()];
+  history.replaceState(null, "", address(transport, channels));
+  document.title = `${channels.join(", ") || "no channel"} · ${NAMES[transport]} · Gateway console`;
+  $("transport-hint").textContent = HINTS[transport];
+  $("known-channels").replaceChildren(...channels.map((channel) => new Option(channel)));
+  const [first, second] = TRANSPORTS.filter((name) => name !== transport);
+  for (const [id, name] of Object.entries({ "other-first": first, "other-second": second })) {
+    $(id).textContent = NAMES[name];
+    $(id).href = address(name, channels);
+  }
+  const body = JSON.stringify({ channel: channels[0], data: { hello: "world" } }).replaceAll("'", "'\\''");
+  $("curl").textContent = `curl -X POST ${new URL("publish", base)} \\\n  -d '${body}'`;
   showEmpty();
 }
 
@@ -123,22 +121,19 @@ function keepAddress() {
 let countdown = null;
 
 function showState({ state, transport, reason, delayMs }) {
-  const isWaiting = state === "reconnecting";
   $("state").dataset.state = state;
-  $("state").dataset.transport = transport;
   $("state-text").textContent = `${STATES[state]} · ${NAMES[transport]}`;
-  $("drop").disabled = state !== "connected";
-  $("drop").hidden = isWaiting || state === "closed";
-  $("reconnect").hidden = !$("drop").hidden;
-  $("reconnect").textContent = isWaiting ? "Reconnect now" : "Connect";
+  // One button for all of these, as a button that vanished would take the keyboard's focus with it.
+  $("interrupt").textContent = { reconnecting: "Reconnect now", closed: "Connect" }[state] ?? "Drop for 5 s";
+  $("interrupt").disabled = state === "idle";
   clearInterval(countdown);
-  $("countdown").textContent = "";
-  if (delayMs) {
-    const until = performance.now() + delayMs;
-    const show = () => ($("countdown").textContent = `in ${Math.max(0, Math.ceil((until - performance.now()) / 1000))} s`);
-    countdown = setInterval(show, 250);
-    show();
-  }
+  const until = performance.now() + (delayMs ?? 0);
+  const showCountdown = () => {
+    const leftS = Math.ceil((until - performance.now()) / 1000);
+    $("countdown").textContent = leftS > 0 ? `in ${leftS} s` : "";
+  };
+  showCountdown();
+  if (delayMs) countdown = setInterval(showCountdown, 250);
   const when = delayMs ? `, next attempt in ${(delayMs / 1000).toFixed(1)} s` : "";
   note("state", `${STATES[state]} over ${NAMES[transport]}${reason ? `: ${reason}` : ""}${when}`);
 }
@@ -174,13 +169,13 @@ function stamp(template, date) {
   const element = $(template).content.firstElementChild.cloneNode(true);
   const time = element.querySelector("time");
   time.dateTime = date.toISOString();
-  time.textContent = clock.format(date);
+  time.textContent = `${clock.format(date)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
   return element;
 }
 
 // --- channels -------------------------------------------------------------------------------------
 
-const rows = new Map(); // by channel: {element, gaps}
+const rows = new Map(); // by channel: {element, gaps, cursor}
 const tints = new Map(); // by channel; kept when it is unsubscribed, as its messages stay
 
 function tint(channel) {
@@ -189,7 +184,7 @@ function tint(channel) {
 }
 
 function subscribe(channel) {
-  if (rows.has(channel)) return;
+  if (rows.has(channel)) return note("state", `Already subscribed to ${channel}`);
   const element = $("channel-template").content.firstElementChild.cloneNode(true);
   element.dataset.channel = channel;
   element.dataset.tint = tint(channel);
@@ -197,12 +192,13 @@ function subscribe(channel) {
   element.querySelector(".position").textContent = "…";
   element.querySelector(".remove").ariaLabel = `Unsubscribe from ${channel}`;
   element.querySelector(".remove").addEventListener("click", () => gateway.unsubscribe(channel));
-  element.querySelector(".copy").addEventListener("click", ({ target }) => copy(target, rows.get(channel).cursor));
+  const row = { element, gaps: 0, cursor: null };
+  element.querySelector(".copy").addEventListener("click", ({ target }) => copy(target, row.cursor));
   $("channels").append(element);
-  rows.set(channel, { element, gaps: 0, cursor: null });
+  rows.set(channel, row);
   gateway.subscribe(channel);
   $("publish-channel").value ||= channel;
-  keepAddress();
+  keepChoice();
 }
 
 function forget(channel, reason) {
@@ -210,7 +206,7 @@ function forget(channel, reason) {
   rows.delete(channel);
   if ($("publish-channel").value === channel) $("publish-channel").value = [...rows.keys()][0] ?? "";
   note("state", `Unsubscribed from ${channel}: ${reason}`);
-  keepAddress();
+  keepChoice();
 }
 
 function showPosition({ channel, epoch, offset, cursor }) {
@@ -266,7 +262,7 @@ function draw() {
   }
   const held = isPaused ? Math.min(waiting.length, KEPT_MESSAGES) : 0;
   $("pause").textContent = isPaused ? `Resume (${held} new)` : "Pause";
-  $("message-count").textContent = received ? `${received.toLocaleString()} received, newest first` : "none yet";
+  $("message-count").textContent = received ? `${received.toLocaleString()} received` : "none yet";
   showEmpty();
 }
 
@@ -282,7 +278,8 @@ function drawEntry({ kind, date, channel, ...entry }) {
   element.dataset.offset = entry.offset;
   element.dataset.transport = entry.transport;
   element.querySelector(".offset").textContent = `#${entry.offset}`;
-  element.querySelector(".transport").textContent = NAMES[entry.transport] + (entry.encoding ? ` · ${entry.encoding}` : "");
+  const means = [NAMES[entry.transport], entry.encoding].filter(Boolean);
+  element.querySelector(".transport").textContent = means.join(" · ");
   writeData(element.querySelector(".data"), entry.data);
   return element;
 }
@@ -301,24 +298,13 @@ function clearMessages() {
   requestDraw();
 }
 
-// --- the empty list teaches -------------------------------------------------------------------------
-
+/** An empty list teaches what to do next. */
 function showEmpty() {
   const isEmpty = $("messages").childElementCount === 0;
-  const [channel] = rows.keys();
   $("messages").hidden = isEmpty;
   $("empty").hidden = !isEmpty;
-  $("empty-start").hidden = channel !== undefined;
-  $("empty-publish").hidden = channel === undefined;
-  $("known-channels").replaceChildren(...[...rows.keys()].map((name) => new Option(name)));
-  if (channel === undefined) return;
-  const body = JSON.stringify({ channel, data: { hello: "world" } }).replaceAll("'", "'\\''");
-  $("curl").textContent = `curl -X POST ${new URL("publish", base)} \\\n  -d '${body}'`;
-  const others = TRANSPORTS.filter((name) => name !== gateway.transport);
-  for (const [index, id] of ["other-first", "other-second"].entries()) {
-    $(id).textContent = NAMES[others[index]];
-    $(id).href = address(others[index], [...rows.keys()]);
-  }
+  $("empty-start").hidden = rows.size > 0;
+  $("empty-publish").hidden = rows.size === 0;
 }
 
 // --- publishing -------------------------------------------------------------------------------------
@@ -326,12 +312,13 @@ function showEmpty() {
 /** Say below the text what publishing it will do; an error only once it is plain, or asked for. */
 function showHint({ isAsked = false } = {}) {
   const text = $("publish-data").value;
-  const { words, error, text: broken } = readData(text);
-  const isBad = isAsked ? Boolean(error) : Boolean(broken);
-  $("publish-hint").textContent = text.trim() || isBad ? (error ?? words) : "Any JSON value. Other text becomes a JSON string.";
+  const { words, error, isBroken = false } = readData(text);
+  const isBad = isBroken || (isAsked && error !== undefined);
+  const isHelp = !text.trim() && !isBad;
+  $("publish-hint").textContent = isHelp ? "Any JSON value. Other text becomes a JSON string." : (error ?? words);
   $("publish-hint").classList.toggle("bad", isBad);
   $("publish-data").ariaInvalid = isBad;
-  $("publish-text").hidden = !broken;
+  $("publish-text").hidden = !isBroken;
 }
 
 async function publish(data) {
@@ -368,7 +355,7 @@ const LISTENERS = {
     note("gap", `Gap in ${gap.channel}: ${gapWords(gap)}`);
     arrive({ kind: "gap", ...gap });
   },
-  error: (error) => showError(error.channel === null ? error.message : `${error.channel}: ${error.message}`),
+  error: ({ channel, message }) => showError(channel === null ? message : `Not subscribed: ${message}`),
 };
 for (const [event, listener] of Object.entries(LISTENERS)) {
   gateway.addEventListener(event, ({ detail }) => listener(detail));
@@ -383,10 +370,13 @@ function on(id, event, listener) {
 
 on("transports", "change", ({ target }) => {
   gateway.switchTransport(target.value);
-  keepAddress();
+  keepChoice();
 });
-on("drop", "click", () => gateway.drop(DROP_MS));
-on("reconnect", "click", () => (gateway.state === "closed" ? gateway.connect() : gateway.reconnect()));
+on("interrupt", "click", () => {
+  if (gateway.state === "closed") gateway.connect();
+  else if (gateway.state === "reconnecting") gateway.reconnect();
+  else gateway.drop(DROP_MS);
+});
 on("subscribe", "submit", () => {
   subscribe($("channel").value);
   $("channel").value = "";
@@ -410,6 +400,6 @@ on("notice-close", "click", () => ($("notice").hidden = true));
 
 document.querySelector(`[name=transport][value=${gateway.transport}]`).checked = true;
 for (const channel of new Set(chosen.getAll("channel"))) subscribe(channel);
-keepAddress();
+keepChoice();
 showHint();
 gateway.connect();

@@ -293,8 +293,8 @@ def _parse_url(url: str) -> SplitResult:
     """Return the parts of url, the path without its final slash. Raises ValueError."""
     parts = urlsplit(url)
     is_usable = parts.scheme in _CONNECTIONS and parts.hostname and parts.port != 0
-    if not is_usable or parts.query or parts.fragment:
-        raise ValueError("expected a URL as http://127.0.0.1:8080")
+    if not is_usable or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"expected a URL as http://127.0.0.1:8080, got {url}")
     return parts._replace(path=quote(parts.path.rstrip("/"), safe="/%"))
 
 

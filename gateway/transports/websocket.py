@@ -14,7 +14,7 @@ from gateway.stream import Stream
 from gateway.answers import refuse
 from gateway.web.request import BaseRequest
 from gateway.web.response import StreamResponse, TakeoverResponse
-from gateway.web.websocket_connection import WebSocketConnection
+from gateway.web.websocket_connection import Listener, WebSocketConnection
 from protocol.codes import CloseCode, ErrorCode
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
@@ -50,7 +50,7 @@ def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Posit
 ENCODERS: dict[Codec, Encode] = {JSON: encode_json, MSGPACK: encode_msgpack}
 
 
-class WebSocketTransport:
+class WebSocketTransport(Listener):
     """One session's WebSocket: what the session writes through, and what hears the connection."""
 
     __slots__ = ("_codec", "_connection", "_endpoint", "_is_pinged", "_opcode", "session", "write")
@@ -100,12 +100,6 @@ class WebSocketTransport:
         except Exception:
             logger.exception("session %s: a command failed", self.session.id)
             self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
-
-    def on_ping(self, payload: bytes) -> None:
-        """Do nothing: the connection answers pings itself."""
-
-    def on_pong(self, payload: bytes) -> None:
-        """Do nothing: whatever is heard counts as life."""
 
     def on_pause_writing(self) -> None:
         """The socket takes no more."""

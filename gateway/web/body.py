@@ -12,15 +12,11 @@ from protocol.http1 import LAST_CHUNK, encode_chunk
 READ_BUFFER_BYTES: Final = 64 * 1024  # low-water mark, as aiohttp; reading pauses above twice that
 
 
-class PayloadAccessError(Exception):
-    """The body was read after its request had been answered."""
-
-
 class StreamReader:
     """A body as it arrives, read by one task at a time.
 
-    It holds at most its high-water mark and one piece more: the connection reads on when on_wanted
-    is called, which happens whenever a reader waits or has emptied the buffer to the low-water mark.
+    It holds at most its high-water mark and one piece more: the connection goes on when on_wanted
+    is called, which is whenever a reader waits or left no more than the low-water mark behind.
     """
 
     __slots__ = (
@@ -49,10 +45,11 @@ class StreamReader:
         self.total_raw_bytes = 0
 
     def feed_data(self, data: bytes) -> None:
-        """Take the next bytes of the body."""
-        self._buffer += data
-        self.total_raw_bytes += len(data)
-        self._wake()
+        """Take the next bytes of the body; they are dropped where reading raises anyway."""
+        if self._exception is None:
+            self._buffer += data
+            self.total_raw_bytes += len(data)
+            self._wake()
 
     def feed_eof(self) -> None:
         """Take note that the body is whole."""
@@ -104,9 +101,9 @@ class StreamReader:
             await self._wait()
 
     async def read(self, n: int = -1) -> bytes:
-        """Return up to n bytes, at least one unless the body ends; all of the body for a negative n."""
+        """Return up to n bytes, one at least unless the body ends; all of it for a negative n."""
         if n < 0:
-            pieces = []
+            pieces: list[bytes] = []
             while piece := await self.readany():
                 pieces.append(piece)
             return b"".join(pieces)
@@ -121,7 +118,8 @@ class StreamReader:
 
     async def readexactly(self, n: int) -> bytes:
         """Return n bytes; raise asyncio.IncompleteReadError where the body ends before."""
-        pieces, missing = [], n
+        pieces: list[bytes] = []
+        missing = n
         while missing > 0:
             piece = await self.read(missing)
             if not piece:
@@ -137,7 +135,7 @@ class StreamReader:
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
         """Return the bytes up to and with separator, or to the body's end.
 
-        Raises ValueError for an empty separator, and where the high-water mark is passed without it.
+        Raises ValueError for an empty separator, and where the high-water mark comes before it.
         """
         if not separator:
             raise ValueError("Separator should be at least one-byte string")
@@ -206,10 +204,10 @@ class StreamReader:
         self._check()
         if self._waiter is not None:
             raise RuntimeError("Another task waits for this body: read one at a time")
-        if self._on_wanted is not None:
-            self._on_wanted()
         self._waiter = asyncio.get_running_loop().create_future()
         try:
+            if self._on_wanted is not None:
+                self._on_wanted()
             await self._waiter
         finally:
             self._waiter = None
@@ -259,7 +257,7 @@ class BodyWriter:
         self.is_complete = False  # whether the body was ended with all the bytes announced
 
     def send_head(self, head: bytes, framing: Framing, length: int = 0) -> None:
-        """Take the head, with length for Framing.LENGTH; it leaves with the first bytes of the body.
+        """Take the head, with length for Framing.LENGTH; it leaves with the body's first bytes.
 
         Until it has left another head may replace it; after that StateError is raised.
         """

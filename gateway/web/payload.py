@@ -93,8 +93,10 @@ class IterablePayload:
         self.headers = {"Content-Type": DEFAULT_CONTENT_TYPE}
 
     async def write(self, writer: BodyWriter) -> None:
-        """Write each piece as it comes, waiting for the socket between them."""
+        """Write each piece as it comes, waiting for the socket; TypeError for what is not bytes."""
         async for piece in self._iterable:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise TypeError(f"A body is made of bytes, not of {type(piece)!r}")
             await writer.write(piece)
 
     async def close(self) -> None:

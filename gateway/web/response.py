@@ -128,7 +128,7 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
             return
         if self._writer is None:
             raise AssertionError("Cannot call write_eof() before prepare()")
-        await self._writer.write_eof(data)
+        await self._writer.write_eof(bytes(data))
         self._is_ended = True
 
     def __repr__(self) -> str:

@@ -137,8 +137,7 @@ def test_text_that_is_not_json_is_answered_with_commands_that_work(commands, url
     assert len(suggestions) == 2
     subscriber = subscribe(commands, url, "news", "--count", "2")
     for suggestion in suggestions:
-        arguments = shlex.split(suggestion.replace("CHANNEL", "news"))[1:]
-        assert commands.run(*arguments, GATEWAY_URL=url)[0] == 0
+        assert commands.run(*shlex.split(suggestion)[1:], GATEWAY_URL=url)[0] == 0
     assert [json.loads(subscriber.read_line())["data"] for _ in range(2)] == [text, text]
 
 
@@ -228,7 +227,10 @@ def test_a_mangled_cursor_is_refused_in_one_line(commands, url):
 
 
 def test_ctrl_c_ends_it_without_a_traceback_and_with_a_cursor(commands, url):
-    status, output, errors = subscribe(commands, url, "news").interrupt()
+    subscriber = subscribe(commands, url, "news")
+    commands.run("publish", "--url", url, "news", "1")
+    subscriber.read_line()
+    status, output, errors = subscriber.interrupt()
     assert (status, output) == (130, "")
     assert "Traceback" not in errors
     assert "to go on from here: --cursor " in errors

@@ -56,8 +56,8 @@ def test_a_text_of_a_peer_cannot_start_a_line_of_its_own(stream, text):
 def test_a_traceback_comes_with_its_record(stream, log_format):
     configure_logging("info", log_format, stream)
     try:
-        raise KeyError("what a peer sent\rforged")
-    except KeyError:
+        raise ValueError("what a peer sent\rforged")
+    except ValueError:
         logging.getLogger("gateway").exception("handler failed")
     assert "Traceback (most recent call last)" in stream.getvalue()
     assert "\r" not in stream.getvalue()
@@ -85,11 +85,13 @@ def test_the_level_is_that_of_the_gateway_and_others_are_heard_from_warning_up(s
 
 
 def test_a_second_call_replaces_the_first(stream):
-    configure_logging("info", "text", io.StringIO())
+    before = io.StringIO()
+    configure_logging("info", "text", before)
     configure_logging("warning", "text", stream)
     logging.getLogger("gateway").info("not seen")
     logging.getLogger("gateway").warning("once")
     assert stream.getvalue().count("\n") == 1
+    assert before.getvalue() == ""
 
 
 def test_a_warning_is_written_once_per_cause_and_minute():

@@ -5,7 +5,7 @@ import itertools
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -23,6 +23,8 @@ from gateway.client.remote import (
 OPEN = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 REFUSAL = b'{"type":"error","code":"%b","message":"%b","retry":false}'
 
+Request = tuple[str, dict[str, str], bytes]
+
 # --- the decoder: WHATWG HTML section 9.2.6 -----------------------------------------------------
 
 CASES = [
@@ -34,6 +36,7 @@ CASES = [
     pytest.param(
         b"data: a\r\n\r\ndata: b\r\n\r\n", [("message", "a", ""), ("message", "b", "")], id="CRLF"
     ),
+    pytest.param(b"data: a\r\ndata: b\r\n\r\n", [("message", "a\nb", "")], id="lines in CRLF"),
     pytest.param(b"data: a\r\n\n", [("message", "a", "")], id="line ends mixed"),
     pytest.param(b"data: a\n\r\n", [("message", "a", "")], id="LF then CRLF"),
     pytest.param(
@@ -95,6 +98,8 @@ def test_the_id_of_an_event_that_breaks_off_is_not_where_to_resume():
         assert decoder.last_event_id == "1"
     decoder.feed(b"\n")
     assert decoder.last_event_id == "2"
+    decoder.feed(b"id\n\n")
+    assert decoder.last_event_id == ""
 
 
 @pytest.mark.parametrize(
@@ -131,18 +136,21 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.conversations: list[list[bytes]] = []
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.requests: list[Request] = []
         self.url = ""
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in self.conversations.pop(0):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip()
-            first, *fields = head.split("\r\n")
-            headers = {name.lower(): value for name, value in (f.split(": ", 1) for f in fields)}
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            self.requests.append((first, headers, body))
-            writer.write(answer)
+        with suppress(asyncio.IncompleteReadError):  # the client left before its turn
+            for answer in self.conversations.pop(0):
+                self.requests.append(await self._read_request(reader))
+                writer.write(answer)
         writer.close()
+
+    async def _read_request(self, reader: asyncio.StreamReader) -> Request:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip()
+        first, *fields = head.split("\r\n")
+        headers = {name.lower(): value for name, value in (f.split(": ", 1) for f in fields)}
+        return first, headers, await reader.readexactly(int(headers.get("content-length", "0")))
 
 
 @pytest.fixture
@@ -162,11 +170,9 @@ def answer(body: bytes, status: str = "200 OK", content_type: str = "application
     return head.encode() + body
 
 
-async def follow(
-    url: str, n: int, channels: list[str], cursor: str | None = None
-) -> tuple[list[StreamEvent | CursorMoved | Reconnecting], list[float]]:
+async def follow(url, n, channels, cursor=None):
     """Return the first n things that happen, and how long was to be waited between attempts."""
-    pauses: list[float] = []
+    pauses = []
     items = RemoteGateway(url).follow(channels, cursor, pauses.append)
     return await asyncio.to_thread(list, itertools.islice(items, n)), pauses
 
@@ -174,13 +180,6 @@ async def follow(
 async def publish(url: str, channel: str, data: bytes, key: str | None = None) -> bytes:
     with closing(RemoteGateway(url, key)) as gateway:
         return await asyncio.to_thread(gateway.publish, channel, data)
-
-
-@pytest.fixture
-def unused_url():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # bound but not listening: it refuses
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 async def test_what_is_published_arrives_as_it_was_written(server):
@@ -225,12 +224,23 @@ async def test_a_connection_that_the_gateway_closed_while_idle_is_made_again(ser
         assert await asyncio.to_thread(gateway.publish, "a", b"0") == b"2"
 
 
-async def test_a_publication_without_an_answer_is_not_sent_again(server):
-    server.conversations = [[b""], [answer(b"1")]]
+@pytest.mark.parametrize("nothing", [b"", b"not HTTP\r\n\r\n"])
+async def test_a_publication_without_an_answer_is_not_sent_again(server, nothing):
+    server.conversations = [[nothing], [answer(b"1")]]
     with closing(RemoteGateway(server.url)) as gateway:
         with pytest.raises(Unreachable, match="cannot reach http"):
             await asyncio.to_thread(gateway.publish, "a", b"0")
         assert len(server.requests) == 1
+        assert await asyncio.to_thread(gateway.publish, "a", b"0") == b"1"
+
+
+async def test_a_gateway_that_does_not_answer_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(remote_module, "SILENCE_S", 0.05)
+    server.conversations = [[b"", b""], [answer(b"1")]]
+    with closing(RemoteGateway(server.url)) as gateway:
+        with pytest.raises(Unreachable, match="timed out"):
+            await asyncio.to_thread(gateway.publish, "a", b"0")
+        monkeypatch.undo()
         assert await asyncio.to_thread(gateway.publish, "a", b"0") == b"1"
 
 
@@ -250,11 +260,14 @@ async def test_a_refusal_by_somebody_else_says_its_status(server, body):
         await publish(server.url, "a", b"0")
 
 
-async def test_a_gateway_that_is_not_there_is_unreachable(unused_url):
-    with pytest.raises(Unreachable, match="Connection refused"):
-        await publish(unused_url, "a", b"0")
-    with pytest.raises(Unreachable, match="Connection refused"):
-        await follow(unused_url, 1, ["a"])
+async def test_a_gateway_that_is_not_there_is_unreachable():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound but not listening: it refuses
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="Connection refused"):
+            await publish(url, "a", b"0")
+        with pytest.raises(Unreachable, match="Connection refused"):
+            await follow(url, 1, ["a"])
 
 
 @pytest.mark.parametrize(
@@ -269,6 +282,7 @@ async def test_a_gateway_that_is_not_there_is_unreachable(unused_url):
         "http://[::1",
         "http://host/?channel=a",
         "http://host/#a",
+        "http://user:password@host",
     ],
 )
 def test_what_is_no_url_of_a_gateway_is_refused_before_anything_is_sent(url):
@@ -336,13 +350,14 @@ async def test_a_stream_that_breaks_is_opened_again(server):
 
 
 async def test_the_wait_doubles_with_every_failure_and_starts_again_after_a_success(server):
-    overload = [OPEN + b"retry: 1000\n\n"]
+    overload = [OPEN]
     success = [OPEN + b"data: 1\n\n"]
-    server.conversations = [overload, overload, overload, overload, success, overload, overload]
-    items, pauses = await follow(server.url, 7, ["a"])
+    first = [OPEN + b"retry: 3000\n\n"]
+    server.conversations = [first, overload, overload, success, overload, overload]
+    items, pauses = await follow(server.url, 6, ["a"])
     waits = [item.delay_s for item in items if isinstance(item, Reconnecting)]
     assert pauses == waits[:-1]
-    for wait, full_s in zip(waits, [1, 2, 4, 8, 1, 2], strict=True):
+    for wait, full_s in zip(waits, [3, 6, 12, 3, 6], strict=True):
         assert full_s / 2 <= wait <= full_s
 
 

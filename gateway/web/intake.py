@@ -1,0 +1,63 @@
+"""What a peer has sent and nobody has wanted yet."""
+
+from collections import deque
+from typing import Final
+
+from protocol.http1 import Event, HeadLimits, RequestDecoder, Upgrade
+
+# Pipelined requests are small and grow when they are parsed: so much at a time bounds what they
+# can grow to. It is also the size of a TLS record.
+PIECE_BYTES: Final = 16 * 1024
+
+
+class Intake:
+    """The requests of one connection, in order, parsed no further than they are taken."""
+
+    __slots__ = ("_decoder", "_events", "_is_http", "_unparsed")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._decoder = RequestDecoder(limits)
+        self._events: deque[Event] = deque()
+        self._unparsed = b""
+        self._is_http = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits here, not even the beginning of a head."""
+        return not self._events and not self._unparsed and self._decoder.is_idle
+
+    @property
+    def unparsed_bytes(self) -> int:
+        """How many bytes wait to be parsed, or to be handed on after an upgrade."""
+        return len(self._unparsed)
+
+    def add(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        self._unparsed = self._unparsed + data if self._unparsed else data
+
+    def take(self) -> Event | None:
+        """Return the next event, parsing what is needed for it; None where more bytes are.
+
+        The tail of an Upgrade stays here, and all that follows it.
+        """
+        events = self._events
+        while not events:
+            if not self._unparsed or not self._is_http:
+                return None
+            piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
+            events.extend(self._decoder.feed(piece))
+            if events and type(last := events[-1]) is Upgrade:
+                events.pop()
+                self._unparsed = last.tail + self._unparsed
+                self._is_http = False
+        return events.popleft()
+
+    def take_unparsed(self) -> bytes:
+        """Return what was not parsed; it is not HTTP where an upgrade was offered."""
+        data, self._unparsed = self._unparsed, b""
+        return data
+
+    def end(self) -> Event | None:
+        """Return an HTTPError if the peer stopped sending inside a request, otherwise None."""
+        events = self._decoder.feed_eof()
+        return events[0] if events else None

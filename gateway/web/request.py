@@ -1,0 +1,429 @@
+"""A request as its handler sees it."""
+
+import asyncio
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy, istr
+from yarl import URL
+
+from gateway.web.body import BodyWriter, StreamReader
+from gateway.web.connection import Connection
+from gateway.web.exceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
+from gateway.web.fields import ETag, parse_content_type, parse_http_date
+from gateway.web.head import Headers
+from gateway.web.request_fields import parse_cookies, parse_etags, parse_forwarded, parse_range
+from protocol.http1 import HttpVersion, RequestHead
+
+CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp
+
+_CONTENT_TYPE: Final = istr("Content-Type")
+_COOKIE: Final = istr("Cookie")
+_HOST: Final = istr("Host")
+
+
+class BaseRequest(MutableMapping[str, Any]):
+    """One request; a mapping for what handlers want to remember of it.
+
+    Nothing is computed before it is asked for: most handlers look at the method and the path.
+    """
+
+    __slots__ = (
+        "_body",
+        "_client_max_size",
+        "_content",
+        "_head",
+        "_host",
+        "_protocol",
+        "_rel_url",
+        "_remote",
+        "_scheme",
+        "_state",
+        "_task",
+        "_writer",
+    )
+
+    def __init__(
+        self,
+        message: RequestHead,
+        payload: StreamReader | None,
+        protocol: Connection,
+        payload_writer: BodyWriter,
+        task: "asyncio.Task[None]",
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        client_max_size: int | None = CLIENT_MAX_SIZE,
+        state: dict[str, Any] | None = None,
+        scheme: str | None = None,
+        host: str | None = None,
+        remote: str | None = None,
+    ) -> None:
+        self._head = message
+        self._content = payload
+        self._protocol = protocol
+        self._writer = payload_writer
+        self._task = task
+        self._client_max_size = client_max_size
+        self._state = state
+        self._scheme = scheme
+        self._host = host
+        self._remote = remote
+        self._rel_url: URL | None = None
+        self._body: bytes | None = None  # once read
+
+    # The request line.
+
+    @property
+    def method(self) -> str:
+        """The method, in upper case."""
+        return self._head.method
+
+    @property
+    def version(self) -> HttpVersion:
+        """The version of HTTP."""
+        return self._head.version
+
+    @property
+    def raw_path(self) -> str:
+        """The target as it was sent."""
+        return self._head.target
+
+    @property
+    def rel_url(self) -> URL:
+        """The target as a URL; without scheme and host unless the target has them."""
+        if self._rel_url is None:
+            self._rel_url = _parse_target(self._head.target)
+        return self._rel_url
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        return self.rel_url.path
+
+    @property
+    def path_qs(self) -> str:
+        """The path with its query, as they were sent."""
+        return self.rel_url.raw_path_qs
+
+    @property
+    def query(self) -> "MultiDictProxy[str]":
+        """The parameters of the query, decoded."""
+        return self.rel_url.query
+
+    @property
+    def query_string(self) -> str:
+        """The query, percent-decoded as a whole."""
+        return self.rel_url.query_string
+
+    @property
+    def url(self) -> URL:
+        """The absolute URL."""
+        rel_url = self.rel_url
+        if rel_url.absolute:
+            return rel_url
+        # Not by joining: the path //other/ would name another host then.
+        return URL.build(
+            scheme=self.scheme,
+            authority=self.host,
+            path=rel_url.raw_path,
+            query_string=rel_url.raw_query_string,
+            encoded=True,
+        )
+
+    @property
+    def scheme(self) -> str:
+        """`https` where the connection is encrypted, unless clone() was told otherwise."""
+        return self._scheme or ("https" if self.get_extra_info("sslcontext") else "http")
+
+    @property
+    def secure(self) -> bool:
+        """Whether scheme is `https`."""
+        return self.scheme == "https"
+
+    @property
+    def host(self) -> str:
+        """The host with its port as the peer named it; the local address where it did not.
+
+        RFC 9112 section 3.2.2: an absolute target goes before the Host header.
+        """
+        if self._host is not None:
+            return self._host
+        if self._head.target[0] != "/" and self.rel_url.absolute:
+            return self.rel_url.authority
+        host = self._head.headers.get(_HOST)
+        return _address(self.get_extra_info("sockname")) if host is None else host
+
+    @property
+    def remote(self) -> str:
+        """The peer's address without its port, empty where it has none."""
+        if self._remote is None:
+            self._remote = _address(self.get_extra_info("peername"))
+        return self._remote
+
+    # The header fields.
+
+    @property
+    def headers(self) -> "CIMultiDictProxy[str]":
+        """The header fields."""
+        return self._head.headers
+
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The header fields as bytes, in their order."""
+        return self._head.raw_headers
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies by name."""
+        return MappingProxyType(parse_cookies(self._head.headers.get(_COOKIE, "")))
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body; application/octet-stream if it is not given or not valid."""
+        return parse_content_type(self._head.headers.get(_CONTENT_TYPE, ""))[0]
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the content type."""
+        return parse_content_type(self._head.headers.get(_CONTENT_TYPE, ""))[1].get("charset")
+
+    @property
+    def content_length(self) -> int | None:
+        """The length of the body, None for a body in chunks and where there is none."""
+        return self._head.content_length
+
+    @property
+    def http_range(self) -> slice:
+        """The range of bytes asked for; ValueError where it is not one valid range."""
+        return parse_range(self._head.headers.get("Range"))
+
+    @property
+    def if_modified_since(self) -> datetime | None:
+        """If-Modified-Since in UTC."""
+        return parse_http_date(self._head.headers.get("If-Modified-Since"))
+
+    @property
+    def if_unmodified_since(self) -> datetime | None:
+        """If-Unmodified-Since in UTC."""
+        return parse_http_date(self._head.headers.get("If-Unmodified-Since"))
+
+    @property
+    def if_range(self) -> datetime | None:
+        """If-Range in UTC, None where it is an entity tag."""
+        return parse_http_date(self._head.headers.get("If-Range"))
+
+    @property
+    def if_match(self) -> tuple[ETag, ...] | None:
+        """The entity tags of If-Match."""
+        return parse_etags(self._head.headers.get("If-Match"))
+
+    @property
+    def if_none_match(self) -> tuple[ETag, ...] | None:
+        """The entity tags of If-None-Match."""
+        return parse_etags(self._head.headers.get("If-None-Match"))
+
+    @property
+    def forwarded(self) -> tuple[Mapping[str, str], ...]:
+        """What each proxy said in Forwarded, first proxy first."""
+        return parse_forwarded(self._head.headers.getall("Forwarded", []))
+
+    # The body.
+
+    @property
+    def content(self) -> StreamReader:
+        """The body as it arrives; client_max_size does not limit it."""
+        if self._content is None:
+            self._content = StreamReader()
+            self._content.feed_eof()
+        return self._content
+
+    @property
+    def body_exists(self) -> bool:
+        """Whether the request has a body, read or not."""
+        return self._head.has_body
+
+    @property
+    def can_read_body(self) -> bool:
+        """Whether some of the body is still to be read."""
+        return self._content is not None and not self._content.at_eof()
+
+    @property
+    def has_body(self) -> bool:
+        """As can_read_body; deprecated."""
+        warnings.warn("has_body is deprecated, use can_read_body", DeprecationWarning, stacklevel=2)
+        return self.can_read_body
+
+    @property
+    def client_max_size(self) -> int | None:
+        """How many bytes read() takes before it gives up; no limit where it is 0 or None."""
+        return self._client_max_size
+
+    async def read(self) -> bytes:
+        """Return the body, the same again in later calls; raise HTTPRequestEntityTooLarge."""
+        if self._body is None:
+            self._check_size(self._head.content_length or 0)
+            body = bytearray()
+            while self._content is not None and (piece := await self._content.readany()):
+                body += piece
+                self._check_size(len(body))
+            self._body = bytes(body)
+        return self._body
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self._client_max_size and size_bytes >= self._client_max_size:
+            raise HTTPRequestEntityTooLarge(self._client_max_size, size_bytes)
+
+    async def text(self) -> str:
+        """Return the body as text in its charset, utf-8 where none is given."""
+        body = await self.read()
+        try:
+            return body.decode(self.charset or "utf-8")
+        except LookupError:
+            raise HTTPUnsupportedMediaType from None
+
+    async def json(self, *, loads: Callable[[str], Any] = json.loads) -> Any:
+        """Return what loads makes of the body's text."""
+        return loads(await self.text())
+
+    async def release(self) -> None:
+        """Read the rest of the body and forget it."""
+        while self._content is not None and await self._content.readany():
+            pass
+
+    # The connection.
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may serve another request after this one."""
+        return self._head.keep_alive and not self._protocol.is_last
+
+    @property
+    def protocol(self) -> Connection:
+        """The connection."""
+        return self._protocol
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The asyncio transport, None once the peer left."""
+        return None if self._protocol.is_lost else self._protocol.asyncio_transport
+
+    @property
+    def writer(self) -> BodyWriter:
+        """Where the response is written."""
+        return self._writer
+
+    @property
+    def task(self) -> "asyncio.Task[None]":
+        """The task that handles this request."""
+        return self._task
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop; deprecated."""
+        warnings.warn("request.loop is deprecated", DeprecationWarning, stacklevel=2)
+        return self._task.get_loop()
+
+    @property
+    def message(self) -> RequestHead:
+        """The head; deprecated."""
+        warnings.warn("request.message is deprecated", DeprecationWarning, stacklevel=2)
+        return self._head
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the asyncio transport knows under name."""
+        return self._protocol.asyncio_transport.get_extra_info(name, default)
+
+    def clone(
+        self,
+        *,
+        method: str | None = None,
+        rel_url: URL | str | None = None,
+        headers: Headers | None = None,
+        scheme: str | None = None,
+        host: str | None = None,
+        remote: str | None = None,
+        client_max_size: int | None = None,
+    ) -> Self:
+        """Return a request that differs in what is given, with a copy of the state.
+
+        Raises RuntimeError once the body has been read.
+        """
+        if self._body is not None:
+            raise RuntimeError("Cannot clone request after reading its content")
+        changes: dict[str, Any] = {}
+        if method is not None:
+            changes["method"] = method
+        if rel_url is not None:
+            changes["target"] = str(URL(rel_url))
+        if headers is not None:
+            fields = CIMultiDict(headers)
+            changes["headers"] = CIMultiDictProxy(fields)
+            changes["raw_headers"] = tuple(
+                (name.encode(), value.encode("utf-8", "surrogateescape"))
+                for name, value in fields.items()
+            )
+        return type(self)(
+            msgspec.structs.replace(self._head, **changes),
+            self._content,
+            self._protocol,
+            self._writer,
+            self._task,
+            client_max_size=self._client_max_size if client_max_size is None else client_max_size,
+            state=dict(self._state or {}),
+            scheme=scheme or self._scheme,
+            host=host or self._host,
+            remote=remote or self._remote,
+        )
+
+    # The state.
+
+    def __getitem__(self, key: str) -> Any:
+        if self._state is None:
+            raise KeyError(key)
+        return self._state[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self._state is None:
+            self._state = {}
+        self._state[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        if self._state is None:
+            raise KeyError(key)
+        del self._state[key]
+
+    def __len__(self) -> int:
+        return len(self._state or ())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state or ())
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method} {self.path!a} >"
+
+
+def _parse_target(target: str) -> URL:
+    """Return a valid target as a URL; what is encoded stays so. RFC 9112 section 3.2."""
+    if target[0] != "/":
+        return URL(target, encoded=True) if "//" in target else URL.build(path=target, encoded=True)
+    rest, _, fragment = target.partition("#")
+    path, _, query = rest.partition("?")
+    return URL.build(path=path, query_string=query, fragment=fragment, encoded=True)
+
+
+def _address(name: object) -> str:
+    """Return the host of a socket's name, or what name a socket of another family has."""
+    return str(name[0]) if isinstance(name, tuple) else str(name or "")

@@ -1,0 +1,146 @@
+"""The server: makes a connection of every accepted socket, watches over them, and ends them."""
+
+import asyncio
+import logging
+from contextvars import Context, copy_context
+from typing import Final, Unpack
+
+from gateway.web.access_log import AbstractAccessLogger, AccessLogger
+from gateway.web.connection import Connection
+from gateway.web.exchange import Handler, RequestFactory, Responder
+from gateway.web.request import BaseRequest
+from gateway.web.settings import Options, Settings
+from protocol.http1 import HeadLimits
+
+SWEEP_S: Final = 1.0  # how late a timeout may be noticed
+ACCESS_LOGGER: Final = logging.getLogger("gateway.access")
+
+
+class Server:
+    """A protocol factory for loop.create_server(), with the connections it made.
+
+    handler is called with each request and returns the response. The options are those of
+    Settings; an unknown one raises TypeError. It needs a running event loop, or loop.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        request_factory: RequestFactory | None = None,
+        handler_cancellation: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        access_log: logging.Logger | None = ACCESS_LOGGER,
+        access_log_class: type[AbstractAccessLogger] = AccessLogger,
+        access_log_format: str = AccessLogger.LOG_FORMAT,
+        **options: Unpack[Options],
+    ) -> None:
+        unknown = options.keys() - Options.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"Server() got unknown options: {', '.join(sorted(unknown))}")
+        self.loop = loop or asyncio.get_running_loop()
+        self.context: Context = copy_context()
+        self.settings = Settings(handler_cancellation=handler_cancellation, **options)
+        self.head_limits: HeadLimits = self.settings.head_limits
+        self.now = self.loop.time()
+        access_logger = access_log_class(access_log, access_log_format) if access_log else None
+        self._responder = Responder(
+            handler, request_factory or BaseRequest, self.settings, access_logger
+        )
+        self.answer = self._responder.answer
+        self._connections: dict[Connection, None] = {}  # a set that keeps its order
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._awaited: dict[Connection, asyncio.Future[None]] = {}  # done when it has ended
+        self._is_closing = False
+
+    def __call__(self) -> Connection:
+        """Return a connection for a socket that has just been accepted."""
+        return Connection(self)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The open connections, oldest first, as a list of its own."""
+        return [connection for connection in self._connections if not connection.is_lost]
+
+    @property
+    def requests_count(self) -> int:
+        """How many requests have begun to be handled."""
+        return self._responder.requests_count
+
+    @property
+    def request_handler(self) -> Handler:
+        """The handler."""
+        return self._responder.handler
+
+    @property
+    def request_factory(self) -> RequestFactory:
+        """What makes the request that the handler gets."""
+        return self._responder.request_factory
+
+    @property
+    def handler_cancellation(self) -> bool:
+        """Whether a handler is cancelled when its peer leaves."""
+        return self.settings.handler_cancellation
+
+    def pre_shutdown(self) -> None:
+        """Close idle connections now and the others after the response in hand."""
+        self._is_closing = True
+        for connection in tuple(self._connections):
+            connection.close_when_done()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """End every connection; return when all handlers have.
+
+        Handlers and receivers have timeout seconds to finish, for ever by default. After that
+        handlers are cancelled and have as long again. Receivers are asked to finish by their
+        shutdown(); those that have none lose their sockets at the end.
+        """
+        self.pre_shutdown()
+        for connection in tuple(self._connections):
+            connection.shut_receiver_down()
+        await self._wait_for_ends(timeout)
+        for connection in self._connections:
+            if connection.task is not None:
+                connection.task.cancel()
+        await self._wait_for_ends(timeout)
+        for connection in tuple(self._connections):
+            connection.asyncio_transport.abort()
+        await asyncio.sleep(0)  # for asyncio to say that they are lost
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    async def _wait_for_ends(self, timeout_s: float | None) -> None:
+        """Wait for the connections to end that will end by themselves."""
+        for connection in self._connections:
+            if connection.is_ending:
+                self._awaited[connection] = self.loop.create_future()
+        if self._awaited:
+            await asyncio.wait(self._awaited.values(), timeout=timeout_s)
+        self._awaited.clear()
+
+    # What connections call.
+
+    def opened(self, connection: Connection) -> None:
+        """Watch over connection, unless it comes too late."""
+        if self._sweeping is None:
+            self.now = self.loop.time()
+            self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+        self._connections[connection] = None
+        if self._is_closing:
+            connection.close_when_done()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget connection, which has neither a socket nor a handler any more."""
+        del self._connections[connection]
+        awaited = self._awaited.pop(connection, None)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(None)
+
+    def _sweep(self) -> None:
+        """Look after every connection: one timer for all of them."""
+        now = self.now = self.loop.time()
+        for connection in tuple(self._connections):
+            if connection.deadline < now:
+                connection.expire()
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep) if self._connections else None

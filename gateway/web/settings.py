@@ -1,0 +1,54 @@
+"""How a server treats its connections: the options of aiohttp's, with two of our own."""
+
+import logging
+from typing import TypedDict
+
+import msgspec
+
+from gateway.web.body import READ_BUFFER_BYTES
+from protocol.http1 import HeadLimits
+
+
+class Options(TypedDict, total=False):
+    """The options of a Server that Settings explains."""
+
+    keepalive_timeout: float
+    head_timeout_s: float
+    body_timeout_s: float
+    lingering_time: float
+    timeout_ceil_threshold: float
+    tcp_keepalive: bool
+    logger: logging.Logger
+    debug: bool
+    max_line_size: int
+    max_field_size: int
+    max_headers: int
+    read_bufsize: int
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of one server. Times are in seconds and kept to within one, sizes in bytes."""
+
+    handler_cancellation: bool = False  # whether the peer's leaving cancels the handler
+    keepalive_timeout: float = 3630.0  # as aiohttp: beyond an hour, so that proxies give up first
+    head_timeout_s: float = 30.0  # from a head's first byte, or from accept, to its last
+    body_timeout_s: float = 60.0  # between two pieces of a body; nginx waits as long
+    lingering_time: float = 10.0  # for an answered request's unread rest; 0 closes at once
+    timeout_ceil_threshold: float = 5.0  # known from aiohttp, without effect here
+    tcp_keepalive: bool = True
+    logger: logging.Logger = logging.getLogger("gateway.web")
+    debug: bool = False  # whether a 500 shows its traceback to the peer
+    max_line_size: int = HeadLimits().max_line_bytes
+    max_field_size: int = HeadLimits().max_field_bytes
+    max_headers: int = HeadLimits().max_fields_count
+    read_bufsize: int = READ_BUFFER_BYTES  # reading a body pauses above twice as much
+
+    @property
+    def head_limits(self) -> HeadLimits:
+        """The limits for a head; where longer lines or fields are allowed, the head grows, too."""
+        return HeadLimits(
+            self.max_line_size,
+            self.max_field_size,
+            self.max_headers,
+            max(HeadLimits().max_head_bytes, self.max_line_size + self.max_field_size),
+        )

@@ -1,0 +1,414 @@
+"""Responses on the wire, over real sockets, and what handlers may and may not do with them."""
+
+import asyncio
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from gateway.web.request import BaseRequest
+from gateway.web.response import Response, StreamResponse, TakeoverResponse, json_response
+from gateway.web.server import Server
+
+Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
+Maker = Callable[[], StreamResponse]
+
+GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+GET_11_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+GET_10 = b"GET / HTTP/1.0\r\n\r\n"
+GET_10_KEEP = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+HEAD_11 = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+TEXT = ("Content-Type", "text/plain; charset=utf-8")
+OCTETS = ("Content-Type", "application/octet-stream")
+SERVER = ("Server", "realtime-gateway")
+CLOSE = ("Connection", "close")
+KEEP_ALIVE = ("Connection", "keep-alive")
+CHUNKED = ("Transfer-Encoding", "chunked")
+
+
+def length(n: int) -> tuple[str, str]:
+    return ("Content-Length", str(n))
+
+
+async def test_json_is_a_text_of_its_type(ask: Any) -> None:
+    answer = await ask(GET_11, lambda: json_response({"a": "č"}))
+
+    assert answer.headers == [
+        ("Content-Type", "application/json; charset=utf-8"),
+        length(15),
+        SERVER,
+    ]
+    assert answer.body == b'{"a": "\\u010d"}'
+
+
+@pytest.mark.parametrize("wire", [GET_11, HEAD_11])
+async def test_a_file_is_sent_with_its_length_and_closed(
+    ask: Any, tmp_path: Path, wire: bytes
+) -> None:
+    (tmp_path / "page.html").write_bytes(b"<p>x")
+    file = (tmp_path / "page.html").open("rb")
+
+    answer = await ask(wire, lambda: Response(body=file))
+
+    assert answer.headers == [
+        ("Content-Type", "text/html"),
+        ("Content-Disposition", 'attachment; filename="page.html"'),
+        length(4),
+        SERVER,
+    ]
+    assert answer.body == (b"<p>x" if wire is GET_11 else b"")
+    assert answer.keeps_alive
+    assert file.closed
+
+
+async def test_an_async_generator_is_sent_in_chunks(ask: Any) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    answer = await ask(GET_11, lambda: Response(body=pieces()))
+
+    assert answer.headers == [OCTETS, CHUNKED, SERVER] or answer.headers == [
+        OCTETS,
+        SERVER,
+        CHUNKED,
+    ]
+    assert answer.body == CHUNKED_BODY
+
+
+async def test_a_generator_that_fails_leaves_the_body_unfinished(ask: Any) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise ValueError
+
+    answer = await ask(GET_11, lambda: Response(body=pieces()))
+
+    assert answer.body == b"3\r\none\r\n"
+    assert not answer.keeps_alive
+
+
+async def test_one_response_cannot_answer_two_requests(talk: Any) -> None:
+    shared = Response(text="OK")
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        return shared
+
+    answers = await talk(handler, GET_11 + GET_11_CLOSE)
+
+    assert re.findall(rb"HTTP/1.1 \d+", answers) == [b"HTTP/1.1 200", b"HTTP/1.1 500"]
+
+
+async def test_the_head_of_a_stream_leaves_before_its_body(connected: Any) -> None:
+    go_on = asyncio.Event()
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = StreamResponse()
+        await response.prepare(request)
+        await go_on.wait()
+        return response
+
+    async with connected(handler) as (reader, writer):
+        writer.write(GET_11_CLOSE)
+        head = await reader.readuntil(b"\r\n\r\n")
+        go_on.set()
+        body = await reader.read()
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == b"0\r\n\r\n"
+
+
+async def test_what_was_sent_is_counted_with_the_head(talk: Any) -> None:
+    responses: list[StreamResponse] = []
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        responses.append(await streamed(request))
+        return responses[0]
+
+    answer = await talk(handler, GET_11_CLOSE)
+
+    assert responses[0].body_length == len(answer)
+    with pytest.warns(DeprecationWarning, match="output_length"):
+        assert responses[0].output_length == len(answer)
+
+
+async def test_a_response_tells_where_it_stands(ask: Any) -> None:
+    notes: list[object] = []
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = StreamResponse()
+        notes.extend([repr(response), response.prepared, response.task])
+        await response.prepare(request)
+        notes.extend([repr(response), response.prepared, response.task is request.task])
+        await response.write_eof()
+        await response.write_eof()
+        notes.extend([repr(response), response.prepared, response.keep_alive])
+        return response
+
+    answer = await ask(b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", handler)
+
+    assert notes == [
+        *("<StreamResponse OK not prepared>", False, None),
+        *("<StreamResponse OK GET /a >", True, True),
+        *("<StreamResponse OK eof>", True, True),
+    ]
+    assert answer.body == b"0\r\n\r\n"
+
+
+async def test_calls_out_of_order_are_refused(ask: Any) -> None:
+    refusals: list[type[BaseException]] = []
+
+    async def refused(awaitable: Awaitable[object]) -> None:
+        try:
+            await awaitable
+        except Exception as error:
+            refusals.append(type(error))
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = StreamResponse()
+        await refused(response.write(b"early"))
+        await refused(response.write_eof(b"early"))
+        await response.prepare(request)
+        await refused(response.write("text"))  # type: ignore[arg-type]
+        await refused(response.write_eof("text"))  # type: ignore[arg-type]
+        with pytest.raises(AssertionError):
+            response.set_status(404)
+        await response.write_eof(b"x")
+        await refused(response.write(b"late"))
+        return response
+
+    answer = await ask(GET_11, handler)
+
+    assert refusals == [RuntimeError, *[AssertionError] * 3, RuntimeError]
+    assert answer.body == b"1\r\nx\r\n0\r\n\r\n"
+    assert answer.keeps_alive
+
+
+async def test_draining_by_hand_works_and_warns(ask: Any) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = StreamResponse()
+        with pytest.warns(DeprecationWarning, match="drain"), pytest.raises(AssertionError):
+            await response.drain()
+        await response.prepare(request)
+        await response.write(b"x")
+        with pytest.warns(DeprecationWarning, match="drain"):
+            await response.drain()
+        return response
+
+    assert (await ask(GET_11, handler)).body == b"1\r\nx\r\n0\r\n\r\n"
+
+
+def test_a_response_is_a_mapping_for_the_handlers_own_state() -> None:
+    response = StreamResponse()
+    response["a"] = 1
+    response["b"] = 2
+    del response["a"]
+
+    assert dict(response) == {"b": 2}
+    assert len(response) == 1
+    assert "a" not in response
+
+
+def test_a_response_is_true_and_equals_only_itself() -> None:
+    response = StreamResponse()
+
+    assert response
+    assert response == response
+    assert response != StreamResponse()
+    assert len({response, response, StreamResponse()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"body": b"a", "text": "a"}, ValueError),
+        ({"content_type": "text/html; charset=utf-8"}, ValueError),
+        ({"text": "a", "headers": {"Content-Type": "a/b"}, "content_type": "a/b"}, ValueError),
+        ({"body": b"a", "headers": {"content-type": "a/b"}, "charset": "utf-8"}, ValueError),
+        ({"text": b"a"}, TypeError),
+        ({"text": b"a", "headers": {"Content-Type": "a/b"}}, TypeError),
+        ({"body": 5}, ValueError),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(
+    arguments: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Response(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content_type", "body"),
+    [
+        ({"text": "č"}, "text/plain; charset=utf-8", b"\xc4\x8d"),
+        ({"text": "č", "charset": "iso-8859-2"}, "text/plain; charset=iso-8859-2", b"\xe8"),
+        ({"text": "", "content_type": "text/css"}, "text/css; charset=utf-8", b""),
+        (
+            {"text": "č", "headers": {"Content-Type": "a/b; charset=iso-8859-2"}},
+            *("a/b; charset=iso-8859-2", b"\xe8"),
+        ),
+        ({"text": "a", "headers": {"Content-Type": "a/b"}}, "a/b; charset=utf-8", b"a"),
+        ({"body": b"a", "content_type": "a/b"}, "a/b", b"a"),
+        ({"body": b"a", "content_type": "a/b", "charset": "x"}, "a/b; charset=x", b"a"),
+        ({"body": b"a"}, None, b"a"),
+        ({"charset": "utf-8"}, None, None),
+    ],
+)
+def test_a_text_is_encoded_as_its_content_type_says(
+    arguments: dict[str, object], content_type: str | None, body: bytes | None
+) -> None:
+    response = Response(**arguments)  # type: ignore[arg-type]
+
+    assert response.headers.get("Content-Type") == content_type
+    assert response.body == body
+    if "text" in arguments:
+        assert response.text == arguments["text"]
+
+
+def test_a_text_set_later_makes_octets_plain_text() -> None:
+    response = Response(body=b"x", content_type="application/octet-stream")
+
+    response.text = "č"
+
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert (response.body, response.text) == (b"\xc4\x8d", "č")
+
+
+def test_a_body_that_is_read_while_it_is_sent_has_no_text() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b""
+
+    with pytest.raises(TypeError, match="has no text"):
+        _ = Response(body=pieces()).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, 0),
+        ({"text": "č"}, 2),
+        ({"body": io.BytesIO(b"abc")}, 3),
+        ({"headers": {"Content-Length": "7"}}, 7),
+    ],
+)
+def test_a_response_knows_its_length_and_lets_nobody_set_it(
+    arguments: dict[str, object], expected: int
+) -> None:
+    response = Response(**arguments)  # type: ignore[arg-type]
+
+    assert response.content_length == expected
+    with pytest.raises(RuntimeError, match="automatically"):
+        response.content_length = 3
+    if "headers" not in arguments:
+        response.enable_chunked_encoding()
+        assert response.content_length is None
+
+
+@pytest.mark.parametrize("arguments", [{"text": "x"}, {"body": b"x"}])
+def test_json_takes_data_or_what_is_json_already(arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="only one"):
+        json_response({}, **arguments)  # type: ignore[arg-type]
+
+    assert json_response(**arguments).body == b"x"  # type: ignore[arg-type]
+
+
+def test_json_is_written_by_whatever_function_is_given() -> None:
+    response = json_response(None, status=201, dumps=lambda data: f"<{data}>")
+
+    assert (response.status, response.text) == (201, "<None>")
+
+
+class Echo:
+    """A receiver that sends back what it gets and closes after a full stop."""
+
+    def __init__(self) -> None:
+        self.asyncio_transport: asyncio.Transport | None = None
+        self.waiting = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.waiting += data
+        self.speak()
+
+    def speak(self) -> None:
+        if self.asyncio_transport is not None:
+            self.asyncio_transport.write(self.waiting)
+            if self.waiting.endswith(b"."):
+                self.asyncio_transport.close()
+            self.waiting = b""
+
+    def eof_received(self) -> bool | None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.asyncio_transport = None
+
+    def pause_writing(self) -> None:
+        return
+
+    def resume_writing(self) -> None:
+        return
+
+
+async def taken_over(request: BaseRequest, **arguments: object) -> TakeoverResponse:
+    echo = Echo()
+    response = TakeoverResponse(echo, **arguments)  # type: ignore[arg-type]
+    await response.prepare(request)
+    echo.asyncio_transport = request.protocol.asyncio_transport
+    echo.speak()
+    return response
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+async def test_a_takeover_with_101_sends_exactly_its_headers_and_hands_the_rest_over(
+    talk: Any,
+) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        return await taken_over(request, status=101, headers=headers)
+
+    answer = await talk(handler, UPGRADE + b"behind the head.")
+
+    assert answer == (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        b"behind the head."
+    )
+
+
+async def test_any_other_takeover_ends_with_the_connection(connected: Any) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        headers = {"Content-Type": "text/event-stream", "Content-Length": "5"}
+        response = await taken_over(request, headers=headers)
+        with pytest.raises(RuntimeError, match="receiver"):
+            await response.write(b"x")
+        return response
+
+    async with connected(handler) as (reader, writer):
+        writer.write(GET_11)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"behind.")
+        answer = Answer(head + await reader.read())
+
+    assert answer.status_line == "HTTP/1.1 200 OK"
+    assert answer.headers == [("Content-Type", "text/event-stream"), CLOSE, SERVER]
+    assert answer.body == b"behind."
+
+
+@pytest.mark.parametrize(("wire", "status"), [(HEAD_11, 200), (GET_11, 204)])
+async def test_nothing_takes_over_where_no_body_may_follow(
+    ask: Any, wire: bytes, status: int
+) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        return await taken_over(request, status=status)
+
+    answer = await ask(wire, handler)
+
+    assert answer.status_line == "HTTP/1.1 500 Internal Server Error"
+    assert answer.body == b"" or wire is GET_11

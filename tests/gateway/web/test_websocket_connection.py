@@ -1,0 +1,557 @@
+"""A WebSocketConnection on a scripted asyncio transport, with a clock that jumps to what is due."""
+
+import asyncio
+import gc
+import selectors
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from gateway.web.server import Server
+from gateway.web.websocket_connection import (
+    CLOSE_TIMEOUT_S,
+    MAX_BACKLOG_BYTES,
+    Listener,
+    WebSocketConnection,
+)
+from protocol.errors import WebSocketError
+from protocol.frames import BINARY, TEXT
+
+KEY = bytes(4)  # masks nothing
+HIGH_WATER_BYTES = 64 * 1024
+
+Scenario = Callable[[], Coroutine[Any, Any, None]]
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Never waits: the time until the next timer passes at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "everybody waits and no timer is set"
+            self.now += timeout
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop in which timers are due as soon as nothing else is."""
+
+    def __init__(self) -> None:
+        self.clock = JumpingSelector()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now
+
+
+def run(scenario: Scenario) -> None:
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(scenario())
+
+
+class ScriptedTransport(asyncio.Transport):
+    """A socket whose peer is the test: it reads everything at once unless it is stuck."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._is_lost = False
+        self._buffer = b""
+        self._is_full = False
+        self.is_stuck = False
+        self.received = b""  # what the peer has read
+        self.is_open = True
+        self.is_aborted = False
+        self.has_eof = False
+        self.reads = True
+
+    def write(self, data: bytes) -> None:
+        assert self.is_open
+        assert not self.has_eof
+        self._buffer += data
+        if not self.is_stuck:
+            self.read()
+        elif len(self._buffer) > HIGH_WATER_BYTES and not self._is_full:
+            self._is_full = True
+            self._protocol.pause_writing()
+
+    def read(self) -> None:
+        """Let the peer read what waits for it."""
+        self.received += self._buffer
+        self._buffer = b""
+        if not self.is_open:
+            self._lose(None)
+        if self._is_full:
+            self._is_full = False
+            self._protocol.resume_writing()
+
+    def take(self) -> bytes:
+        """Return what the peer has read since the last time."""
+        received, self.received = self.received, b""
+        return received
+
+    def feed(self, data: bytes) -> None:
+        """Let the peer send data."""
+        assert self.reads
+        if self.is_open:
+            self._protocol.data_received(data)
+
+    def feed_eof(self) -> None:
+        """Let the peer close its half."""
+        if not self._protocol.eof_received():
+            self.close()
+
+    def lose(self, exc: Exception | None) -> None:
+        """Let the network end it."""
+        self.is_open = False
+        self._lose(exc)
+
+    def _lose(self, exc: Exception | None) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, exc)
+
+    def close(self) -> None:
+        self.is_open = False
+        if not self._buffer:
+            self._lose(None)
+
+    def abort(self) -> None:
+        self.is_open = False
+        self.is_aborted = True
+        self._buffer = b""
+        self._lose(None)
+
+    def is_closing(self) -> bool:
+        return not self.is_open
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.has_eof = True
+
+    def pause_reading(self) -> None:
+        assert self.reads
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        assert not self.reads
+        self.reads = True
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._buffer)
+
+
+class Recorder(Listener):
+    """Writes down what it hears, and may do something at each message."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.act: Callable[[int, str | bytes], None] = lambda opcode, data: None
+
+    def on_message(self, opcode: int, data: str | bytes) -> None:
+        self.heard.append((opcode, data))
+        self.act(opcode, data)
+
+    def on_ping(self, payload: bytes) -> None:
+        self.heard.append(("ping", payload))
+
+    def on_pong(self, payload: bytes) -> None:
+        self.heard.append(("pong", payload))
+
+    def on_close(self, code: int, reason: str) -> None:
+        self.heard.append(("close", code, reason))
+
+    def on_pause_writing(self) -> None:
+        self.heard.append(("pause",))
+
+    def on_resume_writing(self) -> None:
+        self.heard.append(("resume",))
+
+    def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
+        self.heard.append(("closed", code, reason, exc))
+
+
+async def turn() -> None:
+    """Let the event loop do what is ready."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def upgraded(**options: Any) -> tuple[ScriptedTransport, WebSocketConnection, Recorder]:
+    """Return the peer's end and ours of a new WebSocket, and what hears it."""
+
+    async def handler(request: object) -> Any:
+        raise AssertionError("no request is sent")
+
+    connection = Server(handler, access_log=None)()
+    transport = ScriptedTransport(connection)
+    connection.connection_made(transport)
+    recorder = Recorder()
+    websocket = WebSocketConnection(
+        connection, recorder, **{"max_message_bytes": 1 << 20, **options}
+    )
+    connection.upgrade(websocket)
+    return transport, websocket, recorder
+
+
+async def test_messages_reach_the_listener_and_answers_the_peer():
+    peer, websocket, recorder = upgraded()
+    recorder.act = websocket.send
+    peer.feed(b"\x81\x82" + KEY + b"hi" + b"\x82\x81" + KEY + b"\xff")
+    assert recorder.heard == [(TEXT, "hi"), (BINARY, b"\xff")]
+    assert peer.take() == b"\x81\x02hi\x82\x01\xff"
+
+
+async def test_frames_are_written_as_they_are():
+    peer, websocket, _ = upgraded()
+    websocket.write(b"\x81\x02hi\x81\x02ho")
+    assert peer.take() == b"\x81\x02hi\x81\x02ho"
+
+
+async def test_pings_are_answered_and_pongs_are_not_news():
+    peer, _, recorder = upgraded()
+    peer.feed(b"\x89\x81" + KEY + b"1" + b"\x8a\x80" + KEY + b"\x89\x81" + KEY + b"2")
+    assert peer.take() == b"\x8a\x011\x8a\x012"
+    assert recorder.heard == []
+
+
+async def test_with_autoping_off_the_listener_answers():
+    peer, _, recorder = upgraded(autoping=False)
+    peer.feed(b"\x89\x81" + KEY + b"1" + b"\x8a\x81" + KEY + b"2")
+    assert recorder.heard == [("ping", b"1"), ("pong", b"2")]
+    assert peer.take() == b""
+
+
+async def test_a_peer_that_pings_and_does_not_read_gets_its_newest_pong_at_last():
+    peer, websocket, _ = upgraded()
+    peer.is_stuck = True
+    for number in range(10_000):
+        peer.feed(b"\x89\xfd" + KEY + number.to_bytes(125, "big"))
+    assert websocket.write_buffer_bytes < HIGH_WATER_BYTES + 1024
+    peer.is_stuck = False
+    peer.read()
+    assert peer.take().endswith(b"\x8a\x7d" + (9_999).to_bytes(125, "big"))
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_not_read_either():
+    peer, websocket, recorder = upgraded()
+    recorder.act = websocket.send
+    peer.is_stuck = True
+    frame = b"\x82\xfe\xff\xff" + KEY + b"x" * 65535
+    for _ in range(4):
+        assert peer.reads
+        peer.feed(frame)
+    assert not peer.reads
+    assert MAX_BACKLOG_BYTES < websocket.write_buffer_bytes < MAX_BACKLOG_BYTES + 2 * len(frame)
+    peer.read()
+    assert peer.reads
+    assert [event for event in recorder.heard if len(event) == 1] == [("pause",), ("resume",)]
+
+
+async def test_reading_goes_on_when_both_reasons_to_pause_are_gone():
+    peer, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.write(b"x" * (MAX_BACKLOG_BYTES + 1))
+    peer.is_stuck = True
+    peer.feed(b"\x81\x80" + KEY)
+    websocket.pause_reading()
+    websocket.pause_reading()
+    peer.read()
+    assert not peer.reads
+    websocket.resume_reading()
+    assert peer.reads
+    websocket.resume_reading()
+    assert peer.reads
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer", "code", "reason"),
+    [
+        (b"\x88\x82" + KEY + b"\x03\xe8", b"\x88\x02\x03\xe8", 1000, ""),
+        (b"\x88\x84" + KEY + b"\x0f\xa0by", b"\x88\x02\x0f\xa0", 4000, "by"),
+        (b"\x88\x80" + KEY, b"\x88\x00", 1005, ""),
+    ],
+)
+async def test_the_peers_close_frame_is_echoed_and_the_socket_closed(frame, answer, code, reason):
+    peer, websocket, recorder = upgraded()
+    peer.feed(frame)
+    assert recorder.heard == [("closed", code, reason, None)]
+    assert peer.take() == answer
+    assert not peer.is_open
+    assert websocket.is_closing
+    assert websocket.close_code == code
+    await turn()
+    assert len(recorder.heard) == 1
+
+
+async def test_a_message_is_answered_although_a_close_frame_came_with_it():
+    peer, websocket, recorder = upgraded()
+    recorder.act = websocket.send
+    peer.feed(b"\x81\x81" + KEY + b"a" + b"\x88\x80" + KEY)
+    assert peer.take() == b"\x81\x01a\x88\x00"
+
+
+async def test_closing_waits_for_the_peers_close_frame():
+    peer, websocket, recorder = upgraded()
+    websocket.close(1001, "bye")
+    assert peer.take() == b"\x88\x05\x03\xe9bye"
+    assert websocket.is_closing
+    assert peer.is_open
+    assert recorder.heard == []
+    peer.feed(b"\x88\x82" + KEY + b"\x03\xe9")
+    assert not peer.is_open
+    assert recorder.heard == [("closed", 1001, "", None)]
+
+
+async def test_nothing_is_sent_or_heard_after_close():
+    peer, websocket, recorder = upgraded()
+    websocket.close(1000)
+    peer.take()
+    peer.feed(b"\x81\x81" + KEY + b"a" + b"\x89\x80" + KEY)
+    websocket.send(TEXT, "a")
+    websocket.write(b"\x81\x01a")
+    websocket.close(1001)
+    assert peer.take() == b""
+    assert recorder.heard == []
+
+
+async def test_a_listener_that_closes_hears_nothing_more_of_the_same_bytes():
+    peer, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.close(4000)
+    peer.feed((b"\x81\x81" + KEY + b"a") * 2 + b"\x88\x82" + KEY + b"\x03\xe8")
+    assert recorder.heard == [(TEXT, "a"), ("closed", 1000, "", None)]
+    assert peer.take() == b"\x88\x02\x0f\xa0"
+    assert not peer.is_open
+
+
+async def test_a_listener_that_aborts_hears_only_that_it_is_over():
+    peer, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.abort()
+    peer.feed((b"\x81\x81" + KEY + b"a") * 2)
+    assert recorder.heard == [(TEXT, "a")]
+    await turn()
+    assert recorder.heard == [(TEXT, "a"), ("closed", 1006, "", None)]
+
+
+async def test_a_code_that_must_not_be_sent_is_refused_and_nothing_happens():
+    peer, websocket, _ = upgraded()
+    with pytest.raises(ValueError, match="1006"):
+        websocket.close(1006)
+    assert not websocket.is_closing
+    assert peer.take() == b""
+
+
+def test_a_peer_that_does_not_answer_our_close_frame_is_dropped():
+    async def scenario() -> None:
+        peer, websocket, recorder = upgraded()
+        websocket.close(1000)
+        await asyncio.sleep(CLOSE_TIMEOUT_S - 0.1)
+        assert peer.is_open
+        await asyncio.sleep(0.2)
+        assert peer.is_aborted
+        [(name, code, _, exc)] = recorder.heard
+        assert (name, code, type(exc)) == ("closed", 1006, TimeoutError)
+
+    run(scenario)
+
+
+def test_a_peer_that_does_not_read_our_close_frame_is_dropped():
+    async def scenario() -> None:
+        peer, websocket, recorder = upgraded(close_timeout_s=3)
+        peer.is_stuck = True
+        websocket.write(b"x")
+        peer.feed(b"\x88\x80" + KEY)
+        assert recorder.heard == [("closed", 1005, "", None)]
+        await asyncio.sleep(2.9)
+        assert not peer.is_aborted
+        await asyncio.sleep(0.2)
+        assert peer.is_aborted
+
+    run(scenario)
+
+
+def test_no_timer_is_left_after_the_end():
+    async def scenario() -> None:
+        peer, websocket, recorder = upgraded()
+        websocket.close(1000)
+        peer.feed(b"\x88\x80" + KEY)
+        await asyncio.sleep(2 * CLOSE_TIMEOUT_S)
+        assert not peer.is_aborted
+        assert len(recorder.heard) == 1
+
+    run(scenario)
+
+
+async def test_closing_reads_on_so_that_the_answer_can_come():
+    peer, websocket, recorder = upgraded()
+    websocket.pause_reading()
+    websocket.close(1000)
+    assert peer.reads
+    websocket.pause_reading()
+    assert peer.reads
+    peer.feed(b"\x88\x80" + KEY)
+    assert recorder.heard == [("closed", 1005, "", None)]
+
+
+async def test_with_autoclose_off_the_listener_answers_when_it_is_ready():
+    peer, websocket, recorder = upgraded(autoclose=False)
+    peer.feed(b"\x88\x82" + KEY + b"\x03\xe9")
+    assert recorder.heard == [("close", 1001, "")]
+    assert not websocket.is_closing
+    websocket.send(TEXT, "a")
+    websocket.close(4000)
+    assert peer.take() == b"\x81\x01a\x88\x02\x0f\xa0"
+    assert not peer.is_open
+    assert recorder.heard[1:] == [("closed", 1001, "", None)]
+
+
+def test_with_autoclose_off_a_listener_that_is_never_ready_is_not_waited_for():
+    async def scenario() -> None:
+        peer, _, recorder = upgraded(autoclose=False)
+        peer.feed(b"\x88\x82" + KEY + b"\x03\xe9")
+        await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
+        assert peer.take() == b"\x88\x02\x03\xe9"
+        assert not peer.is_open
+        assert not peer.is_aborted
+        assert recorder.heard[1:] == [("closed", 1001, "", None)]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        (b"\x83\x80" + KEY, 1002),
+        (b"\x81\x81" + KEY + b"\xff", 1007),
+        (b"\x82\xff\x00\x00\x00\x00\x00\x10\x00\x01", 1009),
+    ],
+)
+async def test_a_peer_that_breaks_the_protocol_is_told_and_heard_out(wire, code):
+    peer, websocket, recorder = upgraded()
+    peer.feed(b"\x81\x81" + KEY + b"a" + wire)
+    [message, (name, closed_code, reason, exc)] = recorder.heard
+    assert message == (TEXT, "a")
+    assert (name, closed_code) == ("closed", code)
+    assert isinstance(exc, WebSocketError)
+    assert (
+        peer.take()
+        == b"\x88" + bytes([len(reason) + 2]) + code.to_bytes(2, "big") + reason.encode()
+    )
+    assert peer.has_eof
+    assert peer.is_open
+    assert websocket.is_closing
+    peer.feed(b"\x81\x81" + KEY + b"b")
+    peer.feed_eof()
+    await turn()
+    assert not peer.is_open
+    assert len(recorder.heard) == 2
+
+
+def test_a_peer_that_breaks_the_protocol_and_stays_is_dropped():
+    async def scenario() -> None:
+        peer, _, _ = upgraded()
+        peer.feed(b"\x83\x80" + KEY)
+        await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
+        assert peer.is_aborted
+
+    run(scenario)
+
+
+async def test_a_peer_that_breaks_the_protocol_while_we_close_is_not_waited_for():
+    peer, websocket, recorder = upgraded()
+    websocket.close(1000)
+    peer.take()
+    peer.feed(b"\x83\x80" + KEY)
+    assert peer.take() == b""
+    assert not peer.is_open
+    [(name, code, _, exc)] = recorder.heard
+    assert (name, code, type(exc)) == ("closed", 1006, WebSocketError)
+
+
+async def test_a_lost_connection_is_told_with_its_reason():
+    peer, websocket, recorder = upgraded()
+    error = ConnectionResetError("gone")
+    peer.lose(error)
+    await turn()
+    assert recorder.heard == [("closed", 1006, "", error)]
+    assert websocket.is_closing
+    websocket.send(TEXT, "a")
+    websocket.close(1000)
+    assert websocket.close_code == 1006
+
+
+async def test_the_end_of_the_peers_bytes_without_a_close_frame_is_the_end():
+    peer, websocket, recorder = upgraded()
+    peer.feed(b"\x81\x82" + KEY + b"a")
+    peer.feed_eof()
+    websocket.send(TEXT, "a")
+    await turn()
+    assert recorder.heard == [("closed", 1006, "", None)]
+
+
+def test_a_peer_that_closed_its_half_and_does_not_read_is_dropped():
+    async def scenario() -> None:
+        peer, websocket, recorder = upgraded()
+        peer.is_stuck = True
+        websocket.send(TEXT, "a")
+        peer.feed_eof()
+        await asyncio.sleep(CLOSE_TIMEOUT_S + 0.1)
+        assert peer.is_aborted
+        assert len(recorder.heard) == 1
+
+    run(scenario)
+
+
+async def test_an_abort_is_told_in_the_next_turn_with_its_reason():
+    peer, websocket, recorder = upgraded()
+    error = TimeoutError("no pong")
+    websocket.abort(error)
+    assert peer.is_aborted
+    assert recorder.heard == []
+    await turn()
+    assert recorder.heard == [("closed", 1006, "", error)]
+
+
+async def test_nothing_is_told_after_the_end():
+    peer, websocket, recorder = upgraded()
+    peer.is_stuck = True
+    websocket.write(b"x" * (HIGH_WATER_BYTES + 1))
+    peer.feed(b"\x88\x80" + KEY)
+    assert recorder.heard == [("pause",), ("closed", 1005, "", None)]
+    peer.read()
+    await turn()
+    assert len(recorder.heard) == 2
+
+
+async def test_any_byte_is_a_sign_of_life():
+    peer, websocket, _ = upgraded()
+    websocket.heard = False
+    assert not websocket.heard
+    peer.feed(b"\x81")
+    assert websocket.heard
+
+
+async def test_a_peer_is_not_taken_for_dead_while_the_listener_does_not_read():
+    _, websocket, _ = upgraded()
+    websocket.pause_reading()
+    websocket.heard = False
+    assert websocket.heard
+
+
+async def test_a_lost_connection_needs_no_garbage_collector():
+    peer, websocket, recorder = upgraded()
+    gone = weakref.ref(recorder)
+    gc.disable()
+    try:
+        peer.lose(None)
+        await turn()
+        del peer, websocket, recorder
+        assert gone() is None
+    finally:
+        gc.enable()

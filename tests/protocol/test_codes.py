@@ -1,0 +1,78 @@
+"""The tables of codes are complete, unambiguous and within the ranges that clients rely on."""
+
+import re
+
+import pytest
+
+from protocol.codes import (
+    RETRYABLE,
+    UNSENDABLE_CLOSE_CODES,
+    CloseCode,
+    Disconnect,
+    ErrorCode,
+)
+
+# RFC 6455 section 7.4.1, and 1012 to 1014 of the registry in section 11.7.
+REGISTERED = [1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014]
+TLS_HANDSHAKE = 1015
+
+ERROR_NAMES = {
+    "already_subscribed",
+    "internal",
+    "invalid_channel",
+    "invalid_cursor",
+    "invalid_data",
+    "invalid_field",
+    "limit_reached",
+    "malformed",
+    "method_not_allowed",
+    "not_found",
+    "not_subscribed",
+    "offset_conflict",
+    "overloaded",
+    "shutting_down",
+    "too_large",
+    "unauthorized",
+    "unknown_type",
+    "unsupported",
+}
+
+
+def test_every_close_code_of_the_registry_is_there_and_1004_which_is_reserved_is_not():
+    assert sorted(CloseCode) == [*REGISTERED, TLS_HANDSHAKE]
+
+
+def test_no_code_has_two_names():
+    for table in (CloseCode, Disconnect, ErrorCode):
+        assert len(table.__members__) == len(set(table))
+    assert not {int(code) for code in CloseCode} & {int(code) for code in Disconnect}
+
+
+def test_codes_that_only_describe_a_lost_connection_are_never_sent():
+    assert sorted(UNSENDABLE_CLOSE_CODES) == [1005, 1006, 1015]
+
+
+@pytest.mark.parametrize("code", Disconnect)
+def test_the_gateways_own_codes_leave_the_applications_range_alone(code):
+    assert 3000 <= code < 4000
+
+
+def test_the_number_tells_whether_a_client_comes_back():
+    assert {code.name for code in Disconnect if code < 3500} == {"NO_HEARTBEAT", "SLOW"}
+    assert {code.name for code in Disconnect if code >= 3500} == {
+        "TOO_MANY_ERRORS",
+        "WRONG_MESSAGE_TYPE",
+    }
+
+
+def test_the_names_of_errors_are_the_ones_that_clients_know():
+    assert set(ErrorCode) == ERROR_NAMES
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_the_name_of_an_error_is_a_lower_case_word(code):
+    assert re.fullmatch("[a-z]+(_[a-z]+)*", code)
+
+
+def test_only_errors_that_pass_by_themselves_are_worth_a_retry():
+    assert {"internal", "overloaded", "shutting_down"} == RETRYABLE

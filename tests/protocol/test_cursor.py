@@ -1,0 +1,195 @@
+"""Cursors: what was encoded is decoded, and whatever was not is refused."""
+
+import base64
+import string
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codes import ErrorCode
+from protocol.cursor import MAX_CURSOR_CHARS, MAX_OFFSET, Position, decode_cursor, encode_cursor
+from protocol.errors import MessageError
+
+# (positions, bytes before the check, cursor)
+CURSORS = [
+    pytest.param({}, b"\x01", "AaUF3xs", id="no channel"),
+    pytest.param({"a": Position("E", 5)}, b"\x01\x01a\x01E\x05", "AQFhAUUFOMLuKA", id="one"),
+    pytest.param(
+        {"b": Position("E", 0), "a": Position("", 300)},
+        b"\x01\x01b\x01E\x00\x01a\x00\xac\x02",
+        "AQFiAUUAAWEArAK_gd1v",
+        id="two, in the order in which they were given",
+    ),
+    pytest.param(
+        {"ä\U0001f4a5": Position("é", MAX_OFFSET)},
+        b"\x01\x06\xc3\xa4\xf0\x9f\x92\xa5\x02\xc3\xa9" + b"\xff" * 8 + b"\x7f",
+        "AQbDpPCfkqUCw6n__________39Y53w7",
+        id="other scripts and the greatest offset",
+    ),
+    pytest.param(
+        {"x" * 128: Position("E", 127)},
+        b"\x01\x80\x01" + b"x" * 128 + b"\x01E\x7f",
+        "AYAB" + "eHh4" * 42 + "eHgBRX9-Lnpe",
+        id="a length of two bytes",
+    ),
+]
+EXAMPLE = {"a": Position("0Xy-_z", 5), "ä/b": Position("E", 2**40)}
+ALPHABET = string.ascii_letters + string.digits + "-_"
+
+
+def seal(body: bytes) -> str:
+    """Return body with a check that matches, as somebody would who knows the layout."""
+    whole = body + crc32(body).to_bytes(4, "big")
+    return base64.urlsafe_b64encode(whole).rstrip(b"=").decode()
+
+
+def refuse(cursor: str) -> str:
+    """Return why cursor is refused."""
+    with pytest.raises(MessageError) as caught:
+        decode_cursor(cursor)
+    assert caught.value.code == ErrorCode.INVALID_CURSOR
+    assert caught.value.message.startswith("invalid cursor: ")
+    return caught.value.message.removeprefix("invalid cursor: ")
+
+
+@pytest.mark.parametrize(("positions", "body", "cursor"), CURSORS)
+def test_a_cursor_is_this_string_and_comes_back_in_its_order(positions, body, cursor):
+    assert seal(body) == cursor
+    assert encode_cursor(positions) == cursor
+    assert list(decode_cursor(cursor).items()) == list(positions.items())
+
+
+@pytest.mark.parametrize(("positions", "body", "cursor"), CURSORS)
+def test_a_cursor_passes_through_a_url_and_a_header_as_it_is(positions, body, cursor):
+    assert set(cursor) <= set(ALPHABET)
+
+
+def test_any_one_character_altered_is_noticed():
+    cursor = encode_cursor(EXAMPLE)
+    for at, right in enumerate(cursor):
+        for wrong in (set(string.printable) | {"\0", "ä", "\u0661", "\ud800"}) - {right}:
+            refuse(cursor[:at] + wrong + cursor[at + 1 :])
+
+
+def test_any_one_character_lost_added_or_swapped_is_noticed():
+    cursor = encode_cursor(EXAMPLE)
+    for at in range(len(cursor)):
+        refuse(cursor[:at] + cursor[at + 1 :])
+        refuse(cursor[:at] + cursor[at : at + 1] * 2 + cursor[at + 1 :])
+        refuse(cursor[:at] + " " + cursor[at:])
+        swapped = cursor[:at] + cursor[at : at + 2][::-1] + cursor[at + 2 :]
+        if swapped != cursor:
+            refuse(swapped)
+
+
+def test_any_truncation_is_noticed_at_either_end():
+    cursor = encode_cursor(EXAMPLE)
+    for size in range(len(cursor)):
+        refuse(cursor[:size])
+        refuse(cursor[len(cursor) - size :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda cursor: cursor + "=", id="padding"),
+        pytest.param(lambda cursor: cursor + "==", id="more padding"),
+        pytest.param(lambda cursor: cursor + "\n", id="a line break at the end"),
+        pytest.param(lambda cursor: " " + cursor, id="a space at the front"),
+        pytest.param(lambda cursor: cursor.replace("-", "+").replace("_", "/"), id="plain base64"),
+        pytest.param(lambda cursor: cursor.upper(), id="upper case"),
+        pytest.param(lambda cursor: cursor + cursor, id="twice"),
+        pytest.param(lambda cursor: cursor + "A", id="one more character"),
+        pytest.param(lambda cursor: "", id="nothing"),
+        pytest.param(lambda cursor: "%41" + cursor[1:], id="percent-encoding"),
+    ],
+)
+def test_a_cursor_has_one_form_only(change):
+    cursor = encode_cursor({"???": Position(">>>", 5), "\xff" * 3: Position("\xfe", 63)})
+    assert "_" in cursor
+    assert "-" in cursor
+    refuse(change(cursor))
+
+
+def test_unused_bits_of_the_last_character_are_zero():
+    cursor = encode_cursor({"a": Position("E", 5)})
+    assert len(cursor) % 4 == 2
+    last = ALPHABET.index(cursor[-1])
+    refuse(cursor[:-1] + ALPHABET[last + 1])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(b"", "its checksum does not match", id="no version"),
+        pytest.param(b"\x00", "its version is 0, not 1", id="version 0"),
+        pytest.param(b"\x02\x01a\x01E\x05", "its version is 2, not 1", id="the next version"),
+        pytest.param(b"\x01\x01a\x01E", "malformed", id="no offset"),
+        pytest.param(b"\x01\x01a", "malformed", id="no epoch"),
+        pytest.param(b"\x01\x02a", "malformed", id="a channel beyond the end"),
+        pytest.param(b"\x01\x01a\x7fE\x05", "malformed", id="an epoch beyond the end"),
+        pytest.param(b"\x01\x01a\x01E\x85", "malformed", id="an offset that does not end"),
+        pytest.param(b"\x01\x01\xff\x01E\x05", "malformed", id="a channel that is not UTF-8"),
+        pytest.param(b"\x01\x03\xed\xa0\x80\x01E\x05", "malformed", id="a surrogate"),
+        pytest.param(b"\x01\x01a\x01\xff\x05", "malformed", id="an epoch that is not UTF-8"),
+        pytest.param(b"\x01\x01a\x01E" + b"\x80" * 9 + b"\x01", "malformed", id="the offset 2^63"),
+        pytest.param(b"\x01\x01a\x01E" + b"\xff" * 9 + b"\x01", "malformed", id="2^64 - 1"),
+        pytest.param(
+            b"\x01\x01a\x01E" + b"\xff" * 20 + b"\x7f", "malformed", id="an offset of 147 bits"
+        ),
+        pytest.param(b"\x01" + b"\xff" * 8 + b"\x7f", "malformed", id="a length of 2^63 - 1"),
+        pytest.param(b"\x01\x01a\x01E\x85\x00", "canonical", id="an offset with an idle byte"),
+        pytest.param(b"\x01\x81\x00a\x01E\x05", "canonical", id="a length with an idle byte"),
+        pytest.param(
+            b"\x01\x01a\x01E" + b"\x80" * 9 + b"\x00", "malformed", id="an offset of idle bytes"
+        ),
+        pytest.param(b"\x01\x01a\x01E\x05\x01a\x01E\x05", "canonical", id="a channel twice"),
+    ],
+)
+def test_content_that_nobody_encodes_is_refused_although_its_check_matches(body, reason):
+    assert reason in refuse(seal(body))
+
+
+def test_a_cursor_has_a_greatest_length():
+    positions = {f"{index:0200}": Position("E" * 8, MAX_OFFSET) for index in range(200)}
+    cursor = encode_cursor(positions)
+    assert decode_cursor(cursor) == positions
+    assert refuse("A" * (MAX_CURSOR_CHARS + 1)) == "it is too long"
+    assert refuse("A" * MAX_CURSOR_CHARS) != "it is too long"
+
+
+def test_a_hundred_channels_with_the_longest_names_fit():
+    positions = {f"{index:0255}": Position("E" * 8, MAX_OFFSET) for index in range(100)}
+    assert decode_cursor(encode_cursor(positions)) == positions
+
+
+@given(
+    st.dictionaries(
+        st.text(), st.builds(Position, st.text(), st.integers(0, MAX_OFFSET)), max_size=5
+    )
+)
+def test_any_positions_come_back_in_their_order(positions):
+    decoded = decode_cursor(encode_cursor(positions))
+    assert list(decoded.items()) == list(positions.items())
+
+
+def decode_or_refuse(cursor: str) -> None:
+    """Decode cursor; it is what encode_cursor returns for what it holds, or is refused."""
+    try:
+        outcome = encode_cursor(decode_cursor(cursor))
+    except MessageError as error:
+        outcome = error.code
+    assert outcome in (cursor, ErrorCode.INVALID_CURSOR)
+
+
+@given(st.text(st.characters()) | st.text(ALPHABET))
+def test_any_text_is_a_cursor_or_refused(text):
+    decode_or_refuse(text)
+
+
+@given(st.binary(max_size=40))
+def test_any_content_with_a_matching_check_is_a_cursor_or_refused(body):
+    decode_or_refuse(seal(body))
+    decode_or_refuse(seal(b"\x01" + body))
