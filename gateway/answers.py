@@ -26,9 +26,9 @@ NO_STORE = {"Cache-Control": "no-store"}
 def answer_json(
     body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response that carries body, one JSON text."""
+    """Return a response that carries body, one JSON text, as a line of its own."""
     return Response(
-        body=body,
+        body=body + b"\n",
         status=status,
         headers={**NO_STORE, **(headers or {})},
         content_type="application/json",

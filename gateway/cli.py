@@ -231,8 +231,7 @@ def _describe(event: StreamEvent) -> str:
         return f"{event.type}: {event.data}"
     if isinstance(push, Gap):
         return f"gap: {push.channel} lost offsets {push.from_} to {push.to} ({push.reason})"
-    how = "" if push.recovered else ", not everything could be recovered"
-    return f"connected: {push.channel} after offset {push.offset}{how}"
+    return f"connected: {push.channel} after offset {push.offset}"
 
 
 def _print_line(data: bytes) -> None:

@@ -46,12 +46,14 @@ class Heartbeat:
             self._timer = None
 
     def _slot_of(self, peer: Peer) -> set[Peer]:
-        # Objects lie at multiples of 16 bytes; the bits above spread them evenly enough.
-        return self._slots[(id(peer) >> 4) % SLOTS]
+        # Objects of one size lie at multiples of it, so the low bits of their addresses repeat; the
+        # top bits of their multiple of 2^64 / golden ratio do not (Knuth, volume 3, section 6.4).
+        return self._slots[(id(peer) * 0x9E3779B97F4A7C15 >> 59) % SLOTS]
 
     def _tick(self) -> None:
         self.start()
         slot = self._slots[self._next]
         self._next = (self._next + 1) % SLOTS
         for peer in tuple(slot):
-            peer.beat()
+            if peer in slot:  # an earlier one of this tick may have removed it
+                peer.beat()

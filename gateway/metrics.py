@@ -18,6 +18,10 @@ class Metric(NamedTuple):
 def render(metrics: Iterable[Metric]) -> str:
     """Return metrics in the exposition format."""
     return "".join(
-        f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}\n"
+        f"# HELP {name} {_escape(text)}\n# TYPE {name} {kind}\n{name} {value}\n"
         for name, kind, text, value in metrics
     )
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

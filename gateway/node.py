@@ -53,9 +53,11 @@ class Node:
         self._runner = ServerRunner(self._server, shutdown_timeout=config.server.shutdown_timeout_s)
         await self._runner.setup()
         listening = config.server
-        site = TCPSite(self._runner, listening.host, listening.port, backlog=listening.backlog)
+        self._site = TCPSite(
+            self._runner, listening.host, listening.port, backlog=listening.backlog
+        )
         try:
-            await site.start()
+            await self._site.start()
         except OSError:
             await self._runner.cleanup()
             raise
@@ -76,7 +78,7 @@ class Node:
     @property
     def port(self) -> int:
         """The port that the node listens on; of interest where the configuration says 0."""
-        return self._runner.addresses[0][1]
+        return self._site.port
 
     @property
     def url(self) -> str:

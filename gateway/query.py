@@ -20,7 +20,7 @@ class Query:
             raise MessageError(ErrorCode.MALFORMED, text) from None
         for name, value in pairs:
             if name not in self._values:
-                text = f"unknown parameter {name[:80]!r}; there are {', '.join(known)}"
+                text = f"unknown parameter {name[:80]!r}; there are {', '.join(known) or 'none'}"
                 raise MessageError(ErrorCode.INVALID_FIELD, text)
             self._values[name].append(value)
 

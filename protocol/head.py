@@ -117,10 +117,7 @@ def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> Reque
     if method == "CONNECT":  # RFC 9110 section 9.3.6: what follows is the tunnel's, not a body
         length, is_chunked = None, False
     options = _list_tokens(headers, _CONNECTION) if _CONNECTION in headers else ()
-    # RFC 9110 section 7.8: a server MUST ignore an Upgrade header field that is received in an
-    # HTTP/1.0 request. Other protocols than this one may be ignored, and are.
-    asks_websocket = version is HTTP_11 and "websocket" in _list_tokens(headers, _UPGRADE)
-    is_upgrade = "upgrade" in options and asks_websocket
+    is_upgrade = "upgrade" in options and _asks_websocket(version, headers)
     persists = "close" not in options and (version is HTTP_11 or "keep-alive" in options)
     return RequestHead(
         method,
@@ -191,6 +188,12 @@ def _parse_framing(version: HttpVersion, headers: CIMultiDict[str]) -> tuple[int
     if len(codings) > 1:
         raise HTTPError(501, "The only Transfer-Encoding understood is chunked")
     return None, True
+
+
+def _asks_websocket(version: HttpVersion, headers: CIMultiDict[str]) -> bool:
+    # RFC 9110 section 7.8: a server MUST ignore an Upgrade header field that is received in an
+    # HTTP/1.0 request. It may ignore any, and other protocols than this one are ignored.
+    return version is HTTP_11 and "websocket" in _list_tokens(headers, _UPGRADE)
 
 
 def _list_tokens(headers: CIMultiDict[str], name: str) -> list[str]:

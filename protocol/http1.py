@@ -171,31 +171,35 @@ class RequestDecoder:
         end = self._find_empty_line(data, start)
         stop = end if end >= 0 else len(data)
         wire = kept + data[start:stop]
-        allowed_bytes, refusal = self._measure(wire)
-        offers_upgrade = self._feed_llhttp(wire[len(kept) : allowed_bytes])
-        if refusal is not None:
-            raise refusal
+        if len(wire) > self._limits.max_line_bytes:
+            self._check_size(wire, len(kept))
+        offers_upgrade = self._feed_llhttp(wire[len(kept) :])
         if end < 0:
             self._kept = wire
             return stop
         self._kept = b""
         head = self._read_head(wire)
         events.append(head)
-        self._begin_body(head, offers_upgrade)
-        if self._message.is_complete:
+        self._has_upgrade = head.upgrade or head.method == "CONNECT"
+        self._is_last = not head.keep_alive
+        if head.has_body:
+            self._begin_body(head.content_length, offers_upgrade)
+        else:
             self._end_message(data, stop, events)
         return stop
 
-    def _measure(self, wire: bytes) -> tuple[int, HTTPError | None]:
-        """Return how many bytes of a head are not too many, and what the others are answered."""
+    def _check_size(self, wire: bytes, fed_bytes: int) -> None:
+        """Raise HTTPError for a head that is too large, or for what is wrong before it is that.
+
+        Of wire so much has been given to llhttp already.
+        """
         limits = self._limits
-        if len(wire) <= limits.max_line_bytes:
-            return len(wire), None
         if wire.find(b"\r", 0, limits.max_line_bytes + 1) < 0:
-            return limits.max_line_bytes, HTTPError(414, "The request line is too long")
+            self._feed_llhttp(wire[fed_bytes : limits.max_line_bytes])
+            raise HTTPError(414, "The request line is too long")
         if len(wire) > limits.max_head_bytes:
-            return limits.max_head_bytes, HTTPError(431, "The header fields are too large")
-        return len(wire), None
+            self._feed_llhttp(wire[fed_bytes : limits.max_head_bytes])
+            raise HTTPError(431, "The header fields are too large")
 
     def _read_head(self, wire: bytes) -> RequestHead:
         message = self._message
@@ -206,16 +210,12 @@ class RequestDecoder:
         method = self._llhttp.get_method().decode()
         return read_head(wire, method, message.target.decode(), fields)
 
-    def _begin_body(self, head: RequestHead, offers_upgrade: bool) -> None:
-        """Get ready for what the fields of head announce; llhttp must not stop for other offers."""
-        self._has_upgrade = head.upgrade or head.method == "CONNECT"
-        self._is_last = not head.keep_alive
-        if not head.has_body:
-            return
-        length = self._remaining_bytes = head.content_length
+    def _begin_body(self, length: int | None, offers_upgrade: bool) -> None:
+        """Get ready for a body of that length, or for chunks, whatever upgrade was offered."""
         if offers_upgrade:
             self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
         self._message.clear()
+        self._remaining_bytes = length
         self._overhead_bytes = 0
         self._phase = _BODY
 
@@ -292,11 +292,10 @@ def encode_head(
 
     Raises ValueError where a CR, LF or NUL would break a line.
     """
-    lines = [f"HTTP/{version[0]}.{version[1]} {status} {reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    text = "\r\n".join(lines) + "\r\n\r\n"
-    ends_count = len(lines) + 1
-    if "\0" in text or not text.count("\r") == text.count("\n") == ends_count:
+    line = f"HTTP/{version[0]}.{version[1]} {status} {reason}"
+    lines = [line, *map(": ".join, headers.items()), "\r\n"]
+    text = "\r\n".join(lines)
+    if "\0" in text or not text.count("\r") == text.count("\n") == len(lines):
         raise ValueError("CR, LF and NUL are not allowed in a head")
     return text.encode("utf-8", "surrogateescape")
 

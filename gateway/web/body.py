@@ -267,10 +267,10 @@ class BodyWriter:
         self._framing = framing
         self._remaining_bytes = length
 
-    def flush_head(self) -> None:
-        """Write the head now."""
+    def flush_head(self, behind: bytes = b"") -> None:
+        """Write the head now, and unframed what is to stand right behind it, in one piece."""
         if self._head:
-            self._put(b"")
+            self._put(behind)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write a piece of the body and wait while the asyncio transport is full.

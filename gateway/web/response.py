@@ -304,8 +304,11 @@ class TakeoverResponse(StreamResponse):
     """A response after whose head the connection belongs to receiver: no more HTTP, no task.
 
     With status 101 exactly the given headers are sent; with any other status the body ends with the
-    connection, so an answer that has no body (to HEAD, or with status 204) is refused.
+    connection, so an answer that has no body (to HEAD, or with status 204) is refused. The bytes in
+    first leave with the head, in one write and before the receiver hears anything.
     """
+
+    _sends_head_at_once = False
 
     def __init__(
         self,
@@ -314,9 +317,11 @@ class TakeoverResponse(StreamResponse):
         status: int = 200,
         reason: str | None = None,
         headers: Headers | None = None,
+        first: bytes = b"",
     ) -> None:
         super().__init__(status=status, reason=reason, headers=headers)
         self._receiver = receiver
+        self._first = first
 
     def _begin(self, request: Answerable) -> None:
         if self._status == 101:
@@ -325,6 +330,7 @@ class TakeoverResponse(StreamResponse):
             self._headers[CONNECTION] = "close"
             super()._begin(request)
         self._keep_alive = False
+        request.writer.flush_head(self._first)
         request.protocol.upgrade(self._receiver)
 
     def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:

@@ -1,5 +1,6 @@
-"""The sweep, on a clock that only the test moves: everyone once per interval, nobody after leaving."""
+"""The sweep, on a clock that only the test moves: everyone once per interval, nobody who left."""
 
+import asyncio
 from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
@@ -242,9 +243,7 @@ def test_peers_cost_no_timers(heartbeat, loop):
     assert loop.pending == 1
 
 
-async def test_it_beats_on_a_real_loop(event_loop_is_used=None):
-    import asyncio
-
+async def test_it_beats_on_a_real_loop():
     visited = asyncio.Event()
 
     class Real:

@@ -1,0 +1,351 @@
+"""The same handlers and the same bytes on aiohttp and here: the answers agree, but for a table.
+
+The versions compared are aiohttp 3.13 and this one; a difference is either listed below, with its
+reason, or a mistake.
+"""
+
+import asyncio
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gateway import web
+
+aiohttp_web = pytest.importorskip("aiohttp.web")
+
+Handler = Callable[[ModuleType, Any], Awaitable[Any]]
+
+HOST = b"Host: example.org\r\n"
+GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+GET_CLOSE = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+GET_10 = b"GET / HTTP/1.0\r\n\r\n"
+GET_10_KEEP = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+HEAD = b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n"
+
+# Sent behind every request: its answer shows that the connection lived on.
+LAST = b"GET /last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+
+SAMPLE_KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"  # RFC 6455 section 1.3
+HANDSHAKE = HOST + b"Upgrade: websocket\r\n" + SAMPLE_KEY
+
+
+def post(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"POST /a/b?c=d%20e HTTP/1.1", b"Host: example.org", *headers]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
+
+
+def post_chunked(*lines: bytes) -> bytes:
+    head = [b"POST / HTTP/1.1", b"Host: example.org", b"Transfer-Encoding: chunked", b""]
+    return b"\r\n".join([*head, *lines])
+
+
+# Handlers.
+
+
+async def text(web: ModuleType, request: Any) -> Any:
+    return web.Response(text="žluť")
+
+
+async def empty(web: ModuleType, request: Any) -> Any:
+    return web.Response()
+
+
+async def octets(web: ModuleType, request: Any) -> Any:
+    return web.Response(body=b"\x00\xff", status=201, reason="Made", headers={"X-A": "b"})
+
+
+async def html(web: ModuleType, request: Any) -> Any:
+    return web.Response(text="<p>", content_type="text/html", charset="iso-8859-2")
+
+
+async def json(web: ModuleType, request: Any) -> Any:
+    return web.json_response({"a": [1, None, "č"]}, status=202)
+
+
+async def no_content(web: ModuleType, request: Any) -> Any:
+    return web.Response(status=204, body=b"ignored")
+
+
+async def not_modified(web: ModuleType, request: Any) -> Any:
+    response = web.Response(status=304)
+    response.etag = "abc"
+    response.last_modified = 784111777
+    return response
+
+
+async def cookies(web: ModuleType, request: Any) -> Any:
+    response = web.Response()
+    response.set_cookie("a", "b c;d", max_age=5, httponly=True, samesite="Lax", secure=True)
+    response.set_cookie("e", "f", domain="example.org", path="/x")
+    response.del_cookie("g")
+    return response
+
+
+async def string_body(web: ModuleType, request: Any) -> Any:
+    return web.Response(body="text")
+
+
+async def memory_file(web: ModuleType, request: Any) -> Any:
+    return web.Response(body=io.BytesIO(b"file"))
+
+
+async def generator(web: ModuleType, request: Any) -> Any:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    return web.Response(body=pieces(), content_type="text/css")
+
+
+async def chunked(web: ModuleType, request: Any) -> Any:
+    response = web.Response(text="chunk")
+    response.enable_chunked_encoding()
+    return response
+
+
+async def stream(web: ModuleType, request: Any) -> Any:
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    await response.write(b"one")
+    await response.write(b"")
+    await response.write_eof(b"two")
+    return response
+
+
+async def stream_with_length(web: ModuleType, request: Any) -> Any:
+    response = web.StreamResponse()
+    response.content_length = 5
+    await response.prepare(request)
+    await response.write(b"one")
+    await response.write(b"two")
+    return response
+
+
+async def silent_stream(web: ModuleType, request: Any) -> Any:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    return response
+
+
+async def forced_close(web: ModuleType, request: Any) -> Any:
+    response = web.Response(text="bye")
+    response.force_close()
+    return response
+
+
+async def copied_coding(web: ModuleType, request: Any) -> Any:
+    return web.Response(text="x", headers={"Transfer-Encoding": "chunked"})
+
+
+async def own_connection_header(web: ModuleType, request: Any) -> Any:
+    return web.Response(text="x", headers={"Connection": "close"})
+
+
+async def short_of_its_length(web: ModuleType, request: Any) -> Any:
+    return web.Response(body=b"12", headers={"Content-Length": "3"})
+
+
+async def two_lines_in_a_header(web: ModuleType, request: Any) -> Any:
+    return web.Response(headers={"X": "a\r\nY: b"})
+
+
+async def found(web: ModuleType, request: Any) -> Any:
+    raise web.HTTPFound("/a b?c=č")
+
+
+async def not_found(web: ModuleType, request: Any) -> Any:
+    raise web.HTTPNotFound
+
+
+async def not_allowed(web: ModuleType, request: Any) -> Any:
+    raise web.HTTPMethodNotAllowed(request.method, ["PUT", "DELETE"], headers={"X-A": "b"})
+
+
+async def exception_with_text(web: ModuleType, request: Any) -> Any:
+    raise web.HTTPConflict(text="<p>", content_type="text/html", reason="Clash")
+
+
+async def reset_content(web: ModuleType, request: Any) -> Any:
+    raise web.HTTPResetContent
+
+
+async def failing(web: ModuleType, request: Any) -> Any:
+    raise ValueError
+
+
+async def failing_later(web: ModuleType, request: Any) -> Any:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"one")
+    raise ValueError
+
+
+async def forgetful(web: ModuleType, request: Any) -> Any:
+    return None
+
+
+async def too_slow(web: ModuleType, request: Any) -> Any:
+    raise TimeoutError
+
+
+async def echo(web: ModuleType, request: Any) -> Any:
+    body = await request.read()
+    lines = [
+        *(request.method, request.path, request.path_qs, request.query_string),
+        *(request.host, str(request.url), request.scheme),
+        *(request.content_type, str(request.charset), str(request.content_length)),
+        *(str(request.body_exists), str(request.keep_alive), str(request.query.getall("c", []))),
+        *(f"{name}={value}" for name, value in request.cookies.items()),
+        *(f"{name}: {value}" for name, value in request.headers.items()),
+    ]
+    return web.Response(text="\n".join([*lines, body.decode()]))
+
+
+async def websocket(web: ModuleType, request: Any) -> Any:
+    response = web.WebSocketResponse(protocols=("b", "a"))
+    await response.prepare(request)
+    await response.close()
+    return response
+
+
+CASES: dict[str, tuple[Handler, bytes]] = {
+    "text": (text, GET),
+    "text to HEAD": (text, HEAD),
+    "text, closing": (text, GET_CLOSE),
+    "text in 1.0": (text, GET_10),
+    "text in 1.0, keeping alive": (text, GET_10_KEEP),
+    "text, three times": (text, GET * 3),
+    "empty": (empty, GET),
+    "empty to HEAD": (empty, HEAD),
+    "octets": (octets, GET),
+    "html": (html, GET),
+    "json": (json, GET),
+    "204": (no_content, GET),
+    "304": (not_modified, GET),
+    "cookies": (cookies, GET),
+    "str as body": (string_body, GET),
+    "file in memory": (memory_file, GET),
+    "file in memory to HEAD": (memory_file, HEAD),
+    "generator": (generator, GET),
+    "chunked": (chunked, GET),
+    "chunked in 1.0": (chunked, GET_10),
+    "stream": (stream, GET),
+    "stream to HEAD": (stream, HEAD),
+    "stream in 1.0": (stream, GET_10),
+    "stream in 1.0, keeping alive": (stream, GET_10_KEEP),
+    "stream with length": (stream_with_length, GET),
+    "stream with length to HEAD": (stream_with_length, HEAD),
+    "silent stream": (silent_stream, GET),
+    "forced close": (forced_close, GET),
+    "copied Transfer-Encoding": (copied_coding, GET),
+    "own Connection header": (own_connection_header, GET),
+    "short of its length": (short_of_its_length, GET),
+    "two lines in a header": (two_lines_in_a_header, GET),
+    "302": (found, GET),
+    "404": (not_found, GET),
+    "404 to HEAD": (not_found, HEAD),
+    "405": (not_allowed, GET),
+    "409": (exception_with_text, GET),
+    "205": (reset_content, GET),
+    "500": (failing, GET),
+    "500 after the head": (failing_later, GET),
+    "no response": (forgetful, GET),
+    "timeout": (too_slow, GET),
+    "echo": (echo, post(b"body", b"Content-Type: text/plain; charset=utf-8", b"Cookie: a=b; c=d")),
+    "echo of chunks": (
+        echo,
+        post_chunked(b"3;x=y", b"one", b"3", b"two", b"0", b"X-Trailer: z", b"", b""),
+    ),
+    "echo of an absolute target": (echo, b"GET http://a.example/b?c HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "echo of no body": (echo, GET),
+    "echo of UTF-8 in a header": (echo, GET[:-2] + "X: č\r\n\r\n".encode()),
+    "echo of an encoded path": (
+        echo,
+        b"GET /%C4%8D%2F/../a+b?c=%26+d HTTP/1.1\r\n" + HOST + b"\r\n",
+    ),
+    "unread body": (text, post(b"body")),
+    "unread chunks": (text, post_chunked(b"3", b"one", b"0", b"", b"")),
+    "too large": (echo, post(bytes(2**20))),
+    "other upgrade": (text, GET[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+    "no Host": (text, b"GET / HTTP/1.1\r\n\r\n"),
+    "Expect": (echo, post(b"body", b"Expect: 100-continue")),
+    "WebSocket": (
+        websocket,
+        b"GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n"
+        + HANDSHAKE
+        + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: x, a, b\r\n\r\n"
+        + b"\x88\x82\x00\x00\x00\x00\x03\xe8",
+    ),
+    "WebSocket of another version": (
+        websocket,
+        b"GET / HTTP/1.1\r\nConnection: Upgrade\r\n"
+        + HANDSHAKE
+        + b"Sec-WebSocket-Version: 14\r\n\r\n",
+    ),
+}
+
+# What differs on purpose, and why.
+DIFFERENCES: dict[str, str] = {}
+
+# A request that is refused before any handler sees it: the status here, and aiohttp's.
+REFUSED: dict[str, tuple[bytes, int, int]] = {
+    "two lengths": (GET[:-2] + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, 400),
+    "length and coding": (
+        GET[:-2] + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        *(400, 400),
+    ),
+    "signed length": (GET[:-2] + b"Content-Length: +1\r\n\r\n", 400, 400),
+    "coding that is not chunked": (GET[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", 400, 400),
+    "folded header": (GET[:-2] + b"X: a\r\n b\r\n\r\n", 400, 400),
+    "space before the colon": (GET[:-2] + b"X : a\r\n\r\n", 400, 400),
+    "NUL in a header": (GET[:-2] + b"X: a\0b\r\n\r\n", 400, 400),
+    "two Hosts": (GET[:-2] + HOST + b"\r\n", 400, 400),
+    "no version": (b"GET /\r\n\r\n", 400, 400),
+    "unknown method": (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, 400),
+    "long target": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, 400),
+    "long header": (GET[:-2] + b"X: " + b"a" * 9000 + b"\r\n\r\n", 431, 400),
+    "many headers": (GET[:-2] + b"X: a\r\n" * 200 + b"\r\n", 431, 400),
+}
+
+
+async def talk(module: ModuleType, handler: Handler, wire: bytes) -> bytes:
+    """Return all that a server of module answers, without what must differ: Date and Server."""
+
+    async def handle(request: Any) -> Any:
+        if request.path == "/last":
+            return module.Response(text="last")
+        return await handler(module, request)
+
+    server = module.Server(handle, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    with closing(listener):
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        with closing(writer):
+            writer.write(wire + LAST)
+            answer = await reader.read()
+    await server.shutdown(1)
+    return re.sub(rb"(Date|Server): [^\r\n]+", rb"\1: *", answer)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_answers_are_the_same_unless_the_table_says_why_not(name: str) -> None:
+    handler, wire = CASES[name]
+
+    ours, theirs = [await talk(module, handler, wire) for module in (web, aiohttp_web)]
+
+    assert (ours != theirs) if name in DIFFERENCES else (ours == theirs)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_is_refused_is_refused_by_both(name: str) -> None:
+    wire, status, their_status = REFUSED[name]
+
+    ours, theirs = [await talk(module, text, wire) for module in (web, aiohttp_web)]
+
+    assert [int(answer[9:12]) for answer in (ours, theirs)] == [status, their_status]
+    assert ours.count(b"HTTP/1.") == theirs.count(b"HTTP/1.") == 1
