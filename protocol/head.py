@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -167,6 +168,7 @@ def _check_target(method: str, target: str) -> None:
         raise HTTPError(400, "The request target is not valid")
 
 
+@lru_cache(maxsize=256)  # peers name the same few hosts again and again
 def _is_authority(text: str) -> bool:
     match = _AUTHORITY.fullmatch(text)
     return match is not None and int(match[1] or 0) <= _MAX_PORT

@@ -6,8 +6,10 @@ behind an upgrade is taken for a request. Heads and chunked bodies are given to 
 than to their next empty line: they end with one, so that what follows begins with a new feed.
 """
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import httptools
@@ -33,6 +35,7 @@ __all__ = [
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+_LINE_BREAK: Final = re.compile(r"[\r\n\0]")
 _EMPTY_LINE: Final = b"\r\n\r\n"
 _KEPT_BYTES: Final = len(_EMPTY_LINE) - 1  # how much of one may have come with an earlier feed
 
@@ -292,12 +295,15 @@ def encode_head(
 
     Raises ValueError where a CR, LF or NUL would break a line.
     """
-    line = f"HTTP/{version[0]}.{version[1]} {status} {reason}"
-    lines = [line, *map(": ".join, headers.items()), "\r\n"]
-    text = "\r\n".join(lines)
-    if "\0" in text or not text.count("\r") == text.count("\n") == len(lines):
+    lines = [_status_line(version, status, reason), *map(": ".join, headers.items())]
+    if not "".join(lines).isprintable() and any(map(_LINE_BREAK.search, lines)):
         raise ValueError("CR, LF and NUL are not allowed in a head")
-    return text.encode("utf-8", "surrogateescape")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=64)
+def _status_line(version: HttpVersion, status: int, reason: str) -> str:
+    return f"HTTP/{version[0]}.{version[1]} {status} {reason}"
 
 
 def encode_chunk(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -64,10 +65,14 @@ class Started:
         return line.decode()
 
     def read_until(self, pattern: str, name: str = "stdout") -> re.Match[str]:
-        """Return the match in the first line that has one."""
-        while True:
-            if match := re.search(pattern, self.read_line(name)):
+        """Return the match in the first line that has one; fail where it does not come."""
+        lines = []
+        give_up_at = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up_at:
+            lines.append(self.read_line(name))
+            if match := re.search(pattern, lines[-1]):
                 return match
+        raise AssertionError(f"no {pattern!r} among {lines}")
 
     def finish(self, stdin: str = "") -> tuple[int, str, str]:
         """Return the exit status and the rest of stdout and stderr."""

@@ -97,6 +97,7 @@ class MemoryBroker:
             stream = self._open(channel)
         except MessageError as error:
             return _failed(error)
+        stream.used = self._clock()
         return _done(stream.page(position, limit=limit, max_bytes=max_bytes, is_reverse=is_reverse))
 
     def forget_unused(self) -> None:

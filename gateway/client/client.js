@@ -376,7 +376,7 @@ export class Gateway extends EventTarget {
   /** Where to go on in one channel, as fields of `subscribe`. */
   #resumeFields(subscription) {
     const { epoch, offset } = subscription;
-    if (epoch !== null) return { epoch, offset };
+    if (epoch === "never") return { epoch, offset };
     return this.#hasCursor(subscription) ? { cursor: this.#cursor.text } : {};
   }
 

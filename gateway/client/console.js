@@ -247,9 +247,8 @@ function arrive(entry) {
 }
 
 function requestDraw() {
-  if (isDrawDue) return;
+  if (!isDrawDue) requestAnimationFrame(draw);
   isDrawDue = true;
-  requestAnimationFrame(draw);
 }
 
 function draw() {
@@ -278,9 +277,9 @@ function drawEntry({ kind, date, channel, ...entry }) {
   element.dataset.offset = entry.offset;
   element.dataset.transport = entry.transport;
   element.querySelector(".offset").textContent = `#${entry.offset}`;
-  const means = [NAMES[entry.transport], entry.encoding].filter(Boolean);
-  element.querySelector(".transport").textContent = means.join(" · ");
+  element.querySelector(".transport").textContent = NAMES[entry.transport];
   writeData(element.querySelector(".data"), entry.data);
+  if (entry.encoding) element.querySelector(".data").append(span("more", ` (${entry.encoding})`));
   return element;
 }
 
@@ -289,13 +288,6 @@ function gapWords({ from, to, reason }) {
   const why = REASONS[reason] ?? reason;
   if (missing < 1) return `Nothing known to be missing: ${why}`;
   return `${missing.toLocaleString()} missing, #${from}${missing > 1 ? ` to #${to}` : ""}: ${why}`;
-}
-
-function clearMessages() {
-  $("messages").replaceChildren();
-  waiting = [];
-  received = 0;
-  requestDraw();
 }
 
 /** An empty list teaches what to do next. */
@@ -394,7 +386,12 @@ on("pause", "click", () => {
   $("pause").ariaPressed = isPaused;
   requestDraw();
 });
-on("clear", "click", clearMessages);
+on("clear", "click", () => {
+  $("messages").replaceChildren();
+  waiting = [];
+  received = 0;
+  requestDraw();
+});
 on("copy-curl", "click", ({ target }) => copy(target, $("curl").textContent));
 on("notice-close", "click", () => ($("notice").hidden = true));
 

@@ -231,6 +231,10 @@ class Framing(Enum):
     CLOSE = auto()  # with the connection
 
 
+# An attribute of an Enum class is a call in Python 3.11; these names are not.
+_EMPTY, _LENGTH, _CHUNKED, _CLOSE = Framing
+
+
 class BodyWriter:
     """What answers one request: writes a head once, then the body in its framing.
 
@@ -289,15 +293,16 @@ class BodyWriter:
 
         A body that is short of the announced length is not complete: the connection must close.
         """
-        if self._framing is None:
+        framing = self._framing
+        if framing is None:
             raise StateError("The response has no head yet")
         framed = self._frame(bytes(data))
-        if self._framing is Framing.CHUNKED:
+        if framing is _CHUNKED:
             framed += LAST_CHUNK
         if framed or self._head:
             self._put(framed)
         self.is_complete = not self._remaining_bytes
-        self._framing = Framing.EMPTY
+        self._framing = _EMPTY
         if self._flow.is_paused:
             await self._flow.drain()
 
@@ -307,17 +312,21 @@ class BodyWriter:
 
     def _frame(self, data: bytes) -> bytes:
         framing = self._framing
-        if framing is Framing.LENGTH:
+        if framing is _LENGTH:
             data = data[: self._remaining_bytes]
             self._remaining_bytes -= len(data)
             return data
-        if framing is Framing.CHUNKED:
+        if framing is _CHUNKED:
             return encode_chunk(data)
-        return b"" if framing is Framing.EMPTY else data
+        return b"" if framing is _EMPTY else data
 
     def _put(self, framed: bytes) -> None:
-        head, self._head = self._head, b""
-        data = head + framed if head else framed
-        self._flow.write(data)
+        """Write the head, if it waits, and framed."""
+        transport = self._flow.asyncio_transport
+        if transport.is_closing():  # also once it is lost
+            raise ConnectionResetError("Cannot write to closing transport")
+        data = self._head + framed if self._head else framed
+        transport.write(data)
+        self._head = b""
         self.bytes_sent += len(data)
         self.has_sent_head = self._framing is not None

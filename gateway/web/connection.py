@@ -82,6 +82,10 @@ class Phase(Enum):
     LOST = auto()
 
 
+# An attribute of an Enum class is a call in Python 3.11; these names are not.
+_IDLE, _HEAD, _HANDLING, _DRAINING, _CLOSING, _UPGRADED, _LOST = Phase
+
+
 class Connection(asyncio.Protocol):
     """One accepted socket, from accept to close.
 
@@ -113,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._intake = Intake(owner.head_limits)
         self._feed: Callable[[bytes], None] = self._feed_http
         self._body: StreamReader | None = None  # of the request in hand, unless it has none
@@ -145,13 +149,13 @@ class Connection(asyncio.Protocol):
         """Take the end of the peer's bytes for its leaving, unless a receiver knows better."""
         if self.receiver is not None:
             return self.receiver.eof_received()
-        if self._phase is Phase.HEAD and isinstance(error := self._intake.end(), HTTPError):
+        if self._phase is _HEAD and isinstance(error := self._intake.end(), HTTPError):
             self._refuse(error)
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who reads or writes here that the peer left."""
-        self._phase = Phase.LOST
+        self._phase = _LOST
         self.deadline = inf
         self._flow.lose()
         if self._body is not None:
@@ -176,7 +180,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_lost(self) -> bool:
         """Whether the peer left, or was left: what is written reaches nobody."""
-        return self._phase is Phase.LOST or self.asyncio_transport.is_closing()
+        return self._phase is _LOST or self.asyncio_transport.is_closing()
 
     @property
     def is_last(self) -> bool:
@@ -194,7 +198,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("The peer left")
         if self._is_body_incoming:
             raise StateError("The body of a request must be read before the connection is upgraded")
-        self._phase = Phase.UPGRADED
+        self._phase = _UPGRADED
         self.deadline = inf
         self.receiver = receiver
         self._feed = receiver.data_received
@@ -208,22 +212,23 @@ class Connection(asyncio.Protocol):
     def finish(self, keep_alive: bool) -> None:
         """Go on after the handler: to the next request, the rest of the body, or the end."""
         self.task = None
-        if self._phase is Phase.LOST:
-            self._owner.closed(self)
-        elif self._phase is Phase.HANDLING:
-            if self._body is not None:
-                self._body.set_exception(PayloadAccessError("The request has been answered"))
-            if not keep_alive or self.is_last:
+        if self._phase is _HANDLING:
+            body = self._body
+            if body is not None:
+                body.set_exception(PayloadAccessError("The request has been answered"))
+            if not keep_alive or self._is_last or self._awaits_continue:
                 self._close()
-            elif self._is_body_incoming:
-                self._drain_body()
-            else:
+            elif body is None or body.is_eof():
                 self._become_idle()
+            else:
+                self._drain_body()
+        elif self._phase is _LOST:
+            self._owner.closed(self)
 
     @property
     def is_ending(self) -> bool:
         """Whether the connection will end by itself, once told to by the server."""
-        if self._phase is Phase.UPGRADED:
+        if self._phase is _UPGRADED:
             return self.task is not None or hasattr(self.receiver, "shutdown")
         return True
 
@@ -236,7 +241,7 @@ class Connection(asyncio.Protocol):
     def close_when_done(self) -> None:
         """Close now if no request is in hand, otherwise after it; a receiver keeps its socket."""
         self._is_last = True
-        if self._phase in (Phase.IDLE, Phase.HEAD, Phase.DRAINING):
+        if self._phase in (_IDLE, _HEAD, _DRAINING):
             self._close()
 
     def expire(self) -> None:
@@ -246,22 +251,25 @@ class Connection(asyncio.Protocol):
     # The request in hand.
 
     def _feed_http(self, data: bytes) -> None:
-        self._intake.add(data)
-        self._advance()
+        if self._phase is _IDLE and (head := self._intake.repeated(data)) is not None:
+            self._handle(head)
+        else:
+            self._intake.add(data)
+            self._advance()
 
     def _advance(self) -> None:
         """Take events until the next one must wait, or more bytes are needed."""
         intake = self._intake
         while self._wants_event and (event := intake.take()) is not None:
             _ON_EVENT[type(event)](self, event)
-        if self._phase is Phase.IDLE and not intake.is_idle:
-            self._phase = Phase.HEAD
+        if self._phase is _IDLE and not intake.is_idle:
+            self._phase = _HEAD
             self.deadline = self._owner.now + self._owner.settings.head_timeout_s
         self._regulate_reading()
 
     @property
     def _wants_event(self) -> bool:
-        if self._phase is Phase.IDLE or self._phase is Phase.HEAD:
+        if self._phase is _IDLE or self._phase is _HEAD:
             return True
         return self._body is not None and not self._body.is_eof() and not self._body.is_full
 
@@ -270,21 +278,24 @@ class Connection(asyncio.Protocol):
         return self._body is not None and not self._body.is_eof()
 
     def _begin(self, head: RequestHead) -> None:
-        self._phase = Phase.HANDLING
-        self.deadline = inf
         if head.has_body:
             self._open_body(head)
         else:
             self._intake.take()  # its EndOfRequest, which came with it
-        self._writer = BodyWriter(self._flow)
-        self.task = self._owner.loop.create_task(
-            self._owner.answer(self, head, self._body, self._writer)
-        )
+        self._handle(head)
+
+    def _handle(self, head: RequestHead) -> None:
+        """Begin the handler's task."""
+        owner = self._owner
+        self._phase = _HANDLING
+        writer = self._writer = BodyWriter(self._flow)
+        self.task = owner.loop.create_task(owner.answer(self, head, self._body, writer))
 
     def _open_body(self, head: RequestHead) -> None:
         self._body = StreamReader(self._owner.settings.read_bufsize, self._go_on_with_body)
         expectation = head.headers.get("Expect", "")
         self._awaits_continue = head.version >= HTTP_11 and expectation.lower() == "100-continue"
+        self.deadline = inf
         if not self._awaits_continue:
             self._expect_body()
 
@@ -304,7 +315,7 @@ class Connection(asyncio.Protocol):
         assert self._body is not None
         self._awaits_continue = False
         self._body.feed_data(data)
-        if self._phase is Phase.HANDLING:
+        if self._phase is _HANDLING:
             self._expect_body()
 
     def _end_body(self, _event: EndOfRequest) -> None:
@@ -312,7 +323,7 @@ class Connection(asyncio.Protocol):
         self._awaits_continue = False
         self._body.feed_eof()
         self.deadline = inf
-        if self._phase is Phase.DRAINING:
+        if self._phase is _DRAINING:
             self._become_idle()
 
     def _break_off(self, error: HTTPError) -> None:
@@ -323,13 +334,13 @@ class Connection(asyncio.Protocol):
         self._is_last = True
         self.deadline = inf
         self._body.set_exception(error)
-        if self._phase is Phase.DRAINING:
+        if self._phase is _DRAINING:
             self._close()
 
     # Between requests, and the end.
 
     def _become_idle(self) -> None:
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._body = None
         self.deadline = self._owner.now + self._owner.settings.keepalive_timeout
         if not self._intake.is_idle:
@@ -337,7 +348,7 @@ class Connection(asyncio.Protocol):
             self._owner.loop.call_soon(self._advance, context=self._owner.context)
 
     def _drain_body(self) -> None:
-        self._phase = Phase.DRAINING
+        self._phase = _DRAINING
         self.deadline = self._owner.now + self._owner.settings.lingering_time
         if self._owner.settings.lingering_time > 0:
             self._advance()
@@ -365,7 +376,7 @@ class Connection(asyncio.Protocol):
         """
         settings = self._owner.settings
         may_get_more = may_get_more or self._is_body_incoming or not self._intake.is_idle
-        self._phase = Phase.CLOSING
+        self._phase = _CLOSING
         self._feed = _drop
         if may_get_more and settings.lingering_time > 0:
             self.deadline = self._owner.now + settings.lingering_time
@@ -378,7 +389,9 @@ class Connection(asyncio.Protocol):
             self.asyncio_transport.close()
 
     def _stall(self) -> None:
-        if self._is_reading_paused:  # it is the handler that is slow
+        if not self._is_body_incoming:  # the deadline is one of before the request
+            self.deadline = inf
+        elif self._is_reading_paused:  # it is the handler that is slow
             self._expect_body()
         else:
             self._break_off(HTTPError(408, "The body did not arrive in time"))
@@ -405,13 +418,13 @@ _ON_EVENT: Final[dict[type, Callable[[Connection, Any], None]]] = {
 }
 
 _ON_EXPIRY: Final[dict[Phase, Callable[[Connection], None]]] = {
-    Phase.IDLE: Connection._close,  # noqa: SLF001
-    Phase.HEAD: lambda connection: connection._refuse(  # noqa: SLF001
+    _IDLE: Connection._close,  # noqa: SLF001
+    _HEAD: lambda connection: connection._refuse(  # noqa: SLF001
         HTTPError(408, "The head did not arrive in time")
     ),
-    Phase.HANDLING: Connection._stall,  # noqa: SLF001
-    Phase.DRAINING: Connection._abort,  # noqa: SLF001
-    Phase.CLOSING: Connection._abort,  # noqa: SLF001
+    _HANDLING: Connection._stall,  # noqa: SLF001
+    _DRAINING: Connection._abort,  # noqa: SLF001
+    _CLOSING: Connection._abort,  # noqa: SLF001
 }
 
 

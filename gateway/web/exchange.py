@@ -53,73 +53,58 @@ class Responder:
         self.requests_count += 1
         keep_alive = False
         try:
-            task = asyncio.current_task()
+            task = connection.task
             assert task is not None
             request = self.request_factory(head, body, connection, writer, task)
-            keep_alive = await self._respond(request, writer)
+            started = task.get_loop().time() if self._access_logger is not None else 0.0
+            response: StreamResponse | None
+            try:
+                response = await self.handler(request)
+                if not isinstance(response, StreamResponse):
+                    raise TypeError(f"A handler must return a response, not {response!r}")
+                await response.prepare(request)
+                await response.write_eof()
+            except Exception as error:
+                response = await self._recover(error, request)
+            if response is not None:
+                keep_alive = writer.is_complete and bool(response.keep_alive)
+                if self._access_logger is not None and self._access_logger.enabled:
+                    took_s = task.get_loop().time() - started
+                    self._access_logger.log(request, response, took_s)
         finally:
             connection.finish(keep_alive)
 
-    async def _respond(self, request: BaseRequest, writer: BodyWriter) -> bool:
-        """Return whether the connection may serve another request."""
-        access_logger = self._access_logger
-        if access_logger is not None and not access_logger.enabled:
-            access_logger = None
-        started = asyncio.get_running_loop().time() if access_logger is not None else 0.0
-        response = await self._handle(request)
-        if response is None or not await self._send(request, response, writer):
-            return False
-        if access_logger is not None:
-            took_s = asyncio.get_running_loop().time() - started
-            access_logger.log(request, response, took_s)
-        return writer.is_complete and bool(response.keep_alive)
-
-    async def _handle(self, request: BaseRequest) -> StreamResponse | None:
-        """Return what answers request, None if there is nobody left to answer."""
-        try:
-            response = await self.handler(request)
-        except HTTPException as exc:
-            return exc
-        except HTTPError as error:  # of the request's body, while the handler read it
-            return _closing(Response(status=error.status, text=f"{error.status}: {error.message}"))
-        except TimeoutError:
-            self._settings.logger.debug("Handling a request from %s timed out", request.remote)
-            return _closing(HTTPGatewayTimeout())
-        except Exception as error:
-            if isinstance(error, ConnectionResetError) and request.protocol.is_lost:
-                return None  # the peer left, which is no fault of the handler's
-            self._settings.logger.exception("Error handling request from %s", request.remote)
-            return self._explain(error)
-        if not isinstance(response, StreamResponse):
-            self._settings.logger.error(
-                "A handler must return a response, not %r, to the request from %s",
-                response,
-                request.remote,
-            )
-            return self._explain(None)
-        return response
-
-    async def _send(
-        self, request: BaseRequest, response: StreamResponse, writer: BodyWriter
-    ) -> bool:
-        """Return whether something was sent, response or, where that is impossible, a 500."""
-        if writer.has_sent_head and not response.prepared:
-            return False  # another response has begun, which can only be broken off
+    async def _recover(self, error: Exception, request: BaseRequest) -> StreamResponse | None:
+        """Send what tells the peer of error, unless another response has begun; return it."""
+        response = self._response_to(error, request)
+        if response is None or request.writer.has_sent_head:
+            return None
         try:
             await response.prepare(request)
             await response.write_eof()
-        except Exception as error:
-            if isinstance(error, ConnectionResetError) and request.protocol.is_lost:
-                return False
-            self._settings.logger.exception("Error sending a response to %s", request.remote)
-            if writer.has_sent_head:
-                return False
-            return await self._send(request, self._explain(error), writer)
-        return True
+        except Exception as failure:
+            if response is error:
+                return await self._recover(failure, request)
+            return None  # the peer left, which the next write would have told as well
+        return response
 
-    def _explain(self, error: Exception | None) -> Response:
+    def _response_to(self, error: Exception, request: BaseRequest) -> StreamResponse | None:
+        """Return the response to a handler's failure, None where the failure is the peer's."""
+        if isinstance(error, ConnectionResetError) and request.protocol.is_lost:
+            return None
+        if isinstance(error, HTTPException) and not request.writer.has_sent_head:
+            return error
+        if isinstance(error, HTTPError):  # in the body, which the handler was reading
+            text = f"{error.status}: {error.message}"
+            return _closing(Response(status=error.status, text=text))
+        if isinstance(error, TimeoutError):
+            self._settings.logger.debug("Handling the request from %s timed out", request.remote)
+            return _closing(HTTPGatewayTimeout())
+        self._settings.logger.error(
+            "Error handling request from %s", request.remote, exc_info=error
+        )
         text = "500 Internal Server Error\n\nServer got itself in trouble"
-        if self._settings.debug and error is not None:
+        if self._settings.debug:
             text = "500 Internal Server Error\n\n" + "".join(traceback.format_exception(error))
         return _closing(HTTPInternalServerError(text=text))
 

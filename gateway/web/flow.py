@@ -14,12 +14,6 @@ class WriteFlow:
         self.is_lost = False
         self._waiters: list[asyncio.Future[None]] = []
 
-    def write(self, data: bytes) -> None:
-        """Give data to the asyncio transport; raise ConnectionResetError if the peer left."""
-        if self.is_lost or self.asyncio_transport.is_closing():
-            raise ConnectionResetError("Cannot write to closing transport")
-        self.asyncio_transport.write(data)
-
     async def drain(self) -> None:
         """Wait while paused; raise ConnectionResetError if the peer left or leaves meanwhile."""
         if self.is_lost:

@@ -288,10 +288,12 @@ class ResponseHead:
         if self._keep_alive is None:
             self._keep_alive = keep_alive
         headers = self._headers
+        framing, length = self._frame(method, version)
         if self._cookies:
             for cookie in self._cookies.values():
                 headers.add(SET_COOKIE, cookie.OutputString())
-        framing, length = self._frame(method, version)
+        if framing is Framing.CHUNKED:
+            headers[TRANSFER_ENCODING] = "chunked"
         if framing is not Framing.EMPTY and (length or framing is not Framing.LENGTH):
             # RFC 9110 section 8.3: without it a recipient may guess, and guesses are exploited.
             headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)
@@ -302,7 +304,7 @@ class ResponseHead:
         return framing, length
 
     def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:
-        """Return the framing and, for LENGTH, the length; make the headers say the same."""
+        """Return the framing and, for LENGTH, the length; leave no header that says otherwise."""
         headers = self._headers
         if TRANSFER_ENCODING in headers:  # copied from elsewhere: this body gets its own framing
             del headers[TRANSFER_ENCODING]
@@ -320,7 +322,6 @@ class ResponseHead:
         if length is not None:
             return Framing.LENGTH, length
         if version >= HTTP_11:
-            headers[TRANSFER_ENCODING] = "chunked"
             return Framing.CHUNKED, 0
         self._keep_alive = False
         return Framing.CLOSE, 0

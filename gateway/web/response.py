@@ -221,15 +221,16 @@ class Response(StreamResponse):
 
     @body.setter
     def body(self, body: object) -> None:
-        if isinstance(body, io.StringIO | io.BytesIO):
+        if isinstance(body, io.StringIO):
             body = body.read()
-        if isinstance(body, memoryview):
-            body = bytes(body)
         if body is None or isinstance(body, bytes | bytearray):
             self._body = body
         elif isinstance(body, str):
             self._body = body.encode()
             self._headers.setdefault(CONTENT_TYPE, "text/plain; charset=utf-8")
+        elif isinstance(body, memoryview | io.BytesIO):
+            self._body = body.read() if isinstance(body, io.BytesIO) else bytes(body)
+            self._headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)
         else:
             self._body = payload = payload_of(body)
             for name, value in payload.headers.items():

@@ -32,6 +32,9 @@ ARGUMENTS = [
 ]
 TRANSPORTS = ("websocket", "sse", "longpoll")
 NAMES = {"websocket": "WebSocket", "sse": "SSE", "longpoll": "Long-poll"}
+# A browser on a busy machine takes its time; only a failing test waits for all of it.
+expect.set_options(timeout=30_000)
+
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
 

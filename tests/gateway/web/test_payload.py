@@ -135,8 +135,8 @@ def test_what_cannot_be_sent_is_refused(body: object) -> None:
     [
         ("žluť", "žluť".encode(), "text/plain; charset=utf-8"),
         (io.StringIO("žluť"), "žluť".encode(), "text/plain; charset=utf-8"),
-        (io.BytesIO(b"abc"), b"abc", None),
-        (memoryview(b"abcdef")[::2], b"ace", None),
+        (io.BytesIO(b"abc"), b"abc", "application/octet-stream"),
+        (memoryview(b"abcdef")[::2], b"ace", "application/octet-stream"),
         (b"abc", b"abc", None),
         (bytearray(b"abc"), bytearray(b"abc"), None),
     ],

@@ -1,0 +1,93 @@
+"""Lean WebSocket connections for load: they count bytes and make no object per message.
+
+The driver must not be the bottleneck, so it computes how long every delivery is instead of decoding
+what arrives; a lost or repeated delivery shows as a wrong count.
+"""
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from protocol.frames import TEXT, encode_masked_frame
+
+_REQUEST = (
+    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG9hZHRlc3QgbG9hZHRlcw==\r\n\r\n"
+)
+# RFC 6455 section 5.3 wants unpredictable keys because of proxies, which do not stand in between.
+_KEY = b"\0\0\0\0"
+# A handshake, a welcome and a reply are below this; more before the reply is not our protocol.
+_MAX_OPENING_BYTES = 64 * 1024
+
+
+class LoadError(Exception):
+    """The target did not do what the scenario needs."""
+
+
+class LoadConnection(asyncio.Protocol):
+    """One connection: once it has read marker it tells on_bytes how much arrives, and no more."""
+
+    asyncio_transport: asyncio.Transport
+
+    def __init__(self, marker: bytes, on_bytes: Callable[[int], None]) -> None:
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._marker = marker
+        self._on_bytes = on_bytes
+        self._opening = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keep the asyncio transport, which asyncio types too widely."""
+        self.asyncio_transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Look for the marker, then count."""
+        if self.opened.done():
+            self._on_bytes(len(data))
+            return
+        self._opening += data
+        if self._marker in self._opening:
+            self.opened.set_result(None)
+        elif len(self._opening) > _MAX_OPENING_BYTES or not self._opening.startswith(
+            b"HTTP/1.1 101"
+        ):
+            self._fail(f"the target answered {self._opening[:200]!r}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail an opening that was not finished."""
+        self._fail(f"the target closed the connection: {exc or 'no reason given'}")
+
+    def send(self, messages: list[bytes]) -> None:
+        """Send text messages in one write."""
+        self.asyncio_transport.write(
+            b"".join(encode_masked_frame(TEXT, each, _KEY) for each in messages)
+        )
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._opening[:12] != b"HTTP/1.1 101"[: len(self._opening)]
+
+    def _fail(self, reason: str) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(LoadError(reason))
+
+
+async def connect(
+    target: str, first: bytes, marker: bytes, on_bytes: Callable[[int], None]
+) -> LoadConnection:
+    """Return a connection to target, a ws:// URL, that has sent first and has read marker.
+
+    Raises OSError and LoadError.
+    """
+    url = urlsplit(target)
+    if url.scheme != "ws" or url.hostname is None:
+        raise LoadError(f"{target!r} is not a ws:// URL")
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(
+        lambda: LoadConnection(marker, on_bytes), url.hostname, url.port or 80
+    )
+    connection.asyncio_transport.write(
+        _REQUEST.format(path=url.path or "/ws", host=url.netloc).encode()
+    )
+    connection.send([first])
+    await connection.opened
+    return connection

@@ -1,0 +1,120 @@
+"""Fan-out: one publisher, one channel, many subscribers, so many publications in flight."""
+
+import asyncio
+import json
+import secrets
+import time
+from typing import NamedTuple
+
+from loadtest.client import LoadConnection, connect
+from loadtest.process import ProcessStats
+from protocol.frames import TEXT, encode_frame
+from protocol.messages import JSON
+from protocol.publication import Data, Publication
+
+# Connections that are opened at the same time: below the smallest usual listen backlog.
+_OPENING_COUNT = 64
+# Without any delivery for so long the target has lost something, or stands still.
+_PATIENCE_S = 10.0
+
+
+class FanoutResult(NamedTuple):
+    """What one run measured; the server's figures are None where no pid was given."""
+
+    subscribers: int
+    publications: int
+    deliveries_per_s: float
+    missing_bytes: int
+    driver_cpu_share: float
+    server_us_per_delivery: float | None
+    server_rss_kib: int | None
+
+
+class Fanout:
+    """One run against target, a ws:// URL, with data_bytes of data in every publication."""
+
+    def __init__(
+        self, target: str, *, subscriber_count: int, in_flight_count: int, data_bytes: int
+    ) -> None:
+        self._target = target
+        self._subscriber_count = subscriber_count
+        self._in_flight_count = in_flight_count
+        self._channel = f"loadtest-{secrets.token_hex(4)}"
+        self._data = json.dumps("x" * max(data_bytes - 2, 0))
+        self._missing_bytes = 0
+        self._progress = asyncio.Event()
+        self._connections: list[LoadConnection] = []
+
+    async def run(self, *, seconds: float, server: ProcessStats | None) -> FanoutResult:
+        """Connect, publish for so many seconds, and close.
+
+        Raises OSError and LoadError when connecting fails; deliveries that do not come are counted.
+        """
+        try:
+            await self._open_subscribers()
+            return await self._measure(seconds, server)
+        finally:
+            for connection in self._connections:
+                connection.asyncio_transport.abort()
+
+    async def _open_subscribers(self) -> None:
+        command = {"type": "subscribe", "id": 1, "channel": self._channel}
+        first = json.dumps(command).encode()
+        for start in range(0, self._subscriber_count, _OPENING_COUNT):
+            count = min(_OPENING_COUNT, self._subscriber_count - start)
+            opening = (
+                connect(self._target, first, b'"type":"subscribed"', self._take)
+                for _ in range(count)
+            )
+            self._connections += await asyncio.gather(*opening)
+
+    async def _measure(self, seconds: float, server: ProcessStats | None) -> FanoutResult:
+        publisher = await connect(
+            self._target, b'{"type":"ping","id":1}', b'"pong"', lambda _: None
+        )
+        self._connections.append(publisher)
+        command = {"type": "publish", "channel": self._channel, "data": json.loads(self._data)}
+        messages = [json.dumps(command).encode()] * self._in_flight_count
+        cpu_before = server.cpu_s() if server else 0.0
+        driver_before, started = time.process_time(), time.perf_counter()
+        published = 0
+        while time.perf_counter() - started < seconds and await self._wait_delivered():
+            self._missing_bytes += self._subscriber_count * sum(
+                self._delivery_bytes(published + number)
+                for number in range(1, self._in_flight_count + 1)
+            )
+            publisher.send(messages)
+            published += self._in_flight_count
+        await self._wait_delivered()
+        elapsed_s = time.perf_counter() - started
+        deliveries = published * self._subscriber_count
+        cpu_s = server.cpu_s() - cpu_before if server else 0.0
+        return FanoutResult(
+            subscribers=self._subscriber_count,
+            publications=published,
+            deliveries_per_s=deliveries / elapsed_s,
+            missing_bytes=self._missing_bytes,
+            driver_cpu_share=(time.process_time() - driver_before) / elapsed_s,
+            server_us_per_delivery=cpu_s * 1e6 / deliveries if server else None,
+            server_rss_kib=server.rss_kib() if server else None,
+        )
+
+    def _delivery_bytes(self, offset: int) -> int:
+        """Return how long the frame is that brings this publication to a subscriber."""
+        publication = Publication(offset, Data(self._data.encode()), 0.0)
+        return len(encode_frame(TEXT, JSON.encode_message(self._channel, publication)))
+
+    def _take(self, size_bytes: int) -> None:
+        self._missing_bytes -= size_bytes
+        self._progress.set()
+
+    async def _wait_delivered(self) -> bool:
+        """Return whether everything published has arrived, False if nothing arrives any more."""
+        while self._missing_bytes > 0:
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._progress.wait()
+            except TimeoutError:
+                return False
+        return self._missing_bytes == 0

@@ -1,0 +1,23 @@
+"""What the operating system says about the process under load (Linux, from /proc)."""
+
+import os
+from pathlib import Path
+
+
+class ProcessStats:
+    """One process by its pid; every method raises OSError once it is gone."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}")
+        self._ticks_per_s = os.sysconf("SC_CLK_TCK")
+        self._page_kib = os.sysconf("SC_PAGE_SIZE") // 1024
+
+    def cpu_s(self) -> float:
+        """Return the CPU time used so far, in user and kernel mode, in seconds."""
+        # The second field is the command in parentheses, which may hold spaces; utime is the 14th.
+        fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / self._ticks_per_s
+
+    def rss_kib(self) -> int:
+        """Return the resident memory in KiB."""
+        return int((self._folder / "statm").read_text().split()[1]) * self._page_kib
