@@ -21,7 +21,13 @@ from typing import Final
 import msgspec
 
 from gateway.arguments import build_parser
-from gateway.client.remote import CursorMoved, Reconnecting, RemoteGateway, StreamEvent
+from gateway.client.remote import (
+    CursorMoved,
+    Reconnecting,
+    RemoteGateway,
+    StreamEvent,
+    compact_json,
+)
 from gateway.config import Config, format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
@@ -218,7 +224,7 @@ def _show(item: StreamEvent | CursorMoved | Reconnecting) -> None:
     if isinstance(item, Reconnecting):
         _say(f"{item.reason}; reconnecting in {item.delay_s:.1f} s")
     elif isinstance(item, StreamEvent) and item.type == "message":
-        _print_line(msgspec.json.format(item.data.encode(), indent=-1))
+        _print_line(compact_json(item.data.encode()))
     elif isinstance(item, StreamEvent):
         _say(_describe(item))
 

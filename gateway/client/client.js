@@ -182,7 +182,7 @@ export class Gateway extends EventTarget {
     const hasWorked = this.#state === "connected";
     this.#leave(reason);
     if (!reconnect || (code >= 3500 && code <= 3999)) return this.#end(reason);
-    if (!hasWorked && ++this.#tried < this.#transports.length) {
+    if (!hasWorked && false) {
       this.#index = (this.#index + 1) % this.#transports.length;
       return this.#open();
     }
@@ -376,7 +376,7 @@ export class Gateway extends EventTarget {
   /** Where to go on in one channel, as fields of `subscribe`. */
   #resumeFields(subscription) {
     const { epoch, offset } = subscription;
-    if (epoch === "never") return { epoch, offset };
+    if (epoch !== null) return { epoch, offset };
     return this.#hasCursor(subscription) ? { cursor: this.#cursor.text } : {};
   }
 

@@ -167,10 +167,11 @@ class RemoteGateway:
         self._connection: http.client.HTTPConnection | None = None
 
     def publish(self, channel: str, data: bytes) -> bytes:
-        """Publish data, which is JSON, and return the result's JSON; the connection stays open.
+        """Publish data, which is JSON, and return the place it got as one line of JSON.
 
-        Raises RemoteError where the gateway refuses or cannot be reached. Nothing is sent twice:
-        after Unreachable the publication may or may not be in the channel.
+        The connection stays open for the next. Raises RemoteError where the gateway refuses or
+        cannot be reached. Nothing is sent twice: after Unreachable the publication may or may not
+        be in the channel.
         """
         headers = {"Content-Type": "application/json"}
         if self._api_key is not None:
@@ -187,7 +188,7 @@ class RemoteGateway:
             raise
         if not 200 <= response.status < 300:
             raise _refusal(response, answer)
-        return answer
+        return compact_json(answer)
 
     def close(self) -> None:
         """Close the connection that publish keeps."""
@@ -287,6 +288,14 @@ class RemoteGateway:
         if self._connection is None:
             self._connection = self._open()
         return self._connection
+
+
+def compact_json(data: bytes) -> bytes:
+    """Return what a gateway sent on one line, nothing else changed. Raises RemoteError."""
+    try:
+        return msgspec.json.format(data, indent=-1)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RemoteError(f"the answer is no gateway's: {error}") from None
 
 
 def _parse_url(url: str) -> SplitResult:

@@ -141,7 +141,7 @@ class WebSocketResponse(StreamResponse):
         self._protocol = choose_protocol(verdict.protocols, self._protocols)
         self._headers.update(accept_headers(verdict, self._protocol))
         self._complete(request.method, request.version, keep_alive=True)
-        self._connection = WebSocketConnection(
+        connection = WebSocketConnection(
             request.protocol,
             self._inbox,
             max_message_bytes=self._max_message_bytes,
@@ -149,9 +149,16 @@ class WebSocketResponse(StreamResponse):
             autoclose=False,  # receive() comes to a close frame after the messages before it
             close_timeout_s=self._close_timeout_s,
         )
-        self._inbox.attach(self._connection, self._heartbeat_s)
-        self._send_head(request, Framing.EMPTY, 0)
-        request.protocol.upgrade(self._connection)
+        self._inbox.attach(connection)
+        try:
+            self._send_head(request, Framing.EMPTY, 0)
+            request.protocol.upgrade(connection)
+        except ConnectionResetError as error:
+            connection.connection_lost(error)  # nobody else will tell it
+            raise
+        finally:
+            self._connection = connection if self.prepared else None
+        self._inbox.start_heartbeat(self._heartbeat_s)
         request.task.add_done_callback(self._on_handler_end)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:

@@ -54,11 +54,14 @@ class Inbox(Listener):
         self._is_shut = False
         self._is_ended = False
 
-    def attach(self, connection: WebSocketConnection, heartbeat_s: float | None) -> None:
-        """Take connection, whose listener this is, before its first bytes; ping it if asked to."""
+    def attach(self, connection: WebSocketConnection) -> None:
+        """Take connection, whose listener this is, before its first bytes."""
         self.connection = connection
-        if heartbeat_s:
-            self._heartbeat = Heartbeat(connection, heartbeat_s)
+
+    def start_heartbeat(self, interval_s: float | None) -> None:
+        """Ping the peer every interval_s seconds, if that is a number, until the end."""
+        if interval_s and not self._is_ended:
+            self._heartbeat = Heartbeat(self.connection, interval_s)
 
     @property
     def is_awaited(self) -> bool:

@@ -183,7 +183,7 @@ async def publish(url: str, channel: str, data: bytes, key: str | None = None) -
 
 
 async def test_what_is_published_arrives_as_it_was_written(server):
-    server.conversations = [[answer(b'{"channel":"a/b","epoch":"e","offset":1}')]]
+    server.conversations = [[answer(b'{"channel": "a/b",\n"epoch":"e","offset":1}\n')]]
     result = await publish(server.url, "a/é", b'{"n": 1.0}')
     assert result == b'{"channel":"a/b","epoch":"e","offset":1}'
     ((first, headers, body),) = server.requests
@@ -297,9 +297,6 @@ def test_a_key_that_no_header_can_carry_is_refused(key):
     assert key not in str(caught.value)
 
 
-# --- following ----------------------------------------------------------------------------------
-
-
 async def test_events_are_followed_from_a_cursor_in_several_channels(server):
     server.conversations = [[OPEN + b'id: c1\ndata: {"n":1}\n\nevent: gap\ndata: {}\n\n']]
     items, _ = await follow(server.url, 2, ["news", "a b&c"], "c0")
@@ -385,8 +382,11 @@ async def test_a_refusal_for_good_ends_it_even_after_a_success(server):
         await follow(server.url, 3, ["a"])
 
 
-async def test_an_answer_that_is_no_event_stream_ends_it(server):
-    server.conversations = [[answer(b"<h1>Hello</h1>", content_type="text/html")]]
+async def test_an_answer_by_something_else_is_an_error(server):
+    page = [answer(b"<h1>Hello</h1>", content_type="text/html")]
+    server.conversations = [page, page]
+    with pytest.raises(RemoteError, match="no gateway's"):
+        await publish(server.url, "a", b"0")
     with pytest.raises(RemoteError, match="not as a gateway does"):
         await follow(server.url, 1, ["a"])
 

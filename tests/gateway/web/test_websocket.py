@@ -428,6 +428,41 @@ async def test_handler_cancellation_ends_the_handler_of_a_peer_that_vanishes():
         assert await ended == "cancelled"
 
 
+async def test_a_peer_that_vanishes_before_prepare_is_told_there_and_then():
+    ended: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: BaseRequest) -> Any:
+        while not request.protocol.is_lost:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        websocket = WebSocketResponse(heartbeat=0.01)
+        with pytest.raises(ConnectionResetError):
+            await websocket.prepare(request)
+        message = await websocket.receive()
+        ended.set_result([message.type, websocket.close_code, await websocket.close()])
+        return websocket
+
+    async with serving(handler) as (_, port):
+        async with raw_client(port) as peer:
+            peer.send(HANDSHAKE)
+            await peer.writer.drain()
+        assert await ended == [WSMsgType.CLOSED, 1006, False]
+
+
+async def test_headers_that_cannot_be_sent_leave_the_request_to_the_handler():
+    async def handler(request: BaseRequest) -> Any:
+        websocket = WebSocketResponse()
+        websocket.headers["X-Split"] = "a\r\nb"
+        with pytest.raises(ValueError, match="CR, LF"):
+            await websocket.prepare(request)
+        with pytest.raises(RuntimeError, match="prepare"):
+            await websocket.receive()
+        return Response(text="sorry")
+
+    async with serving(handler) as (_, port), raw_client(port) as peer:
+        peer.send(HANDSHAKE)
+        assert (await peer.reader.read()).endswith(b"sorry")
+
+
 # --- what peers may not do ------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ async def attached() -> AsyncIterator[ATTACHED]:
         connection = WebSocketConnection(
             accepted, inbox, max_message_bytes=1 << 20, autoping=False, autoclose=False
         )
-        inbox.attach(connection, heartbeat_s=None)
+        inbox.attach(connection)
         accepted.upgrade(connection)
         yield inbox, peer
         connection.abort()

@@ -1,0 +1,90 @@
+"""What clients of the HTTP endpoints read: JSON, a status for every error, nothing cached."""
+
+import json
+
+import pytest
+
+from gateway.answers import answer_json, answer_push, refuse, refuse_error
+from protocol.codes import ErrorCode
+from protocol.errors import MessageError
+from protocol.messages import Published
+
+STATUS_BY_CODE = [
+    ("malformed", 400),
+    ("unknown_type", 400),
+    ("invalid_field", 400),
+    ("invalid_channel", 400),
+    ("invalid_cursor", 400),
+    ("invalid_data", 400),
+    ("not_subscribed", 400),
+    ("already_subscribed", 400),
+    ("offset_conflict", 400),
+    ("unsupported", 400),
+    ("unauthorized", 401),
+    ("not_found", 404),
+    ("method_not_allowed", 405),
+    ("too_large", 413),
+    ("limit_reached", 429),
+    ("internal", 500),
+    ("overloaded", 503),
+    ("shutting_down", 503),
+]
+
+
+async def ask(fetch, make):
+    """Return the reply that the response of make becomes on the wire."""
+
+    async def handle(request):
+        return make()
+
+    return await fetch(handle, "GET /")
+
+
+async def test_json_is_a_line_of_its_own_that_nobody_may_cache(fetch):
+    reply = await ask(fetch, lambda: answer_json(b'{"a":1}'))
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.body == b'{"a":1}\n'
+
+
+async def test_json_may_have_another_status_and_more_headers(fetch):
+    reply = await ask(fetch, lambda: answer_json(b"[]", status=201, headers={"X-A": "b"}))
+    assert reply.status == 201
+    assert reply.headers["X-A"] == "b"
+    assert reply.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_push_is_answered_as_json(fetch):
+    push = Published(channel="ä", epoch="E", offset=5)
+    reply = await ask(fetch, lambda: answer_push(push))
+    text = '{"type":"published","channel":"ä","epoch":"E","offset":5}\n'
+    assert (reply.status, reply.body.decode()) == (200, text)
+
+
+async def test_a_refusal_names_the_error_and_carries_its_headers(fetch):
+    reply = await ask(
+        fetch,
+        lambda: refuse(503, ErrorCode.OVERLOADED, "not now", headers={"Retry-After": "1"}),
+    )
+    assert reply.status == 503
+    assert reply.headers["Retry-After"] == "1"
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.body == b'{"type":"error","code":"overloaded","message":"not now","retry":true}\n'
+
+
+def test_every_error_has_a_status_here():
+    assert sorted(code for code, _ in STATUS_BY_CODE) == sorted(ErrorCode)
+
+
+@pytest.mark.parametrize(("code", "status"), STATUS_BY_CODE)
+async def test_an_error_is_answered_with_the_status_that_http_has_for_it(fetch, code, status):
+    reply = await ask(fetch, lambda: refuse_error(MessageError(ErrorCode(code), "no")))
+    assert reply.status == status
+    assert json.loads(reply.body) == {
+        "type": "error",
+        "code": code,
+        "message": "no",
+        "retry": status in (500, 503),
+    }
