@@ -169,7 +169,7 @@ def _add_remote_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _parse_count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
 

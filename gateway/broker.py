@@ -37,7 +37,10 @@ class Broker(Protocol):
         """
 
     def unfollow(self, channel: str) -> None:
-        """Let the stream of channel go; whoever follows it again within its retention finds it."""
+        """Let the stream of channel go; whoever follows it again within its retention finds it.
+
+        Does nothing where it is not followed.
+        """
 
     def publish(self, channel: str, draft: Draft) -> "Future[Position]":
         """Append draft to channel and return its place, once it is as durable as promised.

@@ -31,7 +31,6 @@ from gateway.client.remote import (
 from gateway.config import Config, format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
-from gateway.node import Node, run
 from protocol.messages import Gap, Subscribed
 
 _LOG: Final = logging.getLogger("gateway")
@@ -71,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> Exit:
+    # Only here: without the server the other commands start in half the time.
+    from gateway.node import Node, run
+
     config = _load(arguments)
     configure_logging(arguments.log_level, arguments.log_format)
     is_ready = False
@@ -78,7 +80,7 @@ def _serve(arguments: argparse.Namespace) -> Exit:
     def announce(node: Node) -> None:
         nonlocal is_ready
         is_ready = True
-        _print_start(node)
+        _print_start(node.url, config)
 
     serving = run(config, access_log=arguments.access_log, ready=announce)
     try:
@@ -142,11 +144,11 @@ def _load(arguments: argparse.Namespace) -> Config:
     return load_config(arguments.config, os.environ, overrides)
 
 
-def _print_start(node: Node) -> None:
+def _print_start(url: str, config: Config) -> None:
     """Say where everything is, and warn where everybody may publish."""
     # Wildcard addresses are for listening; a browser needs one to go to.
-    url = node.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-    has_key = node.config.auth.api_key is not None
+    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    has_key = config.auth.api_key is not None
     print(
         f"gateway {version('realtime-gateway')} serves {url} until Ctrl-C\n"
         f"  console    {url}/\n"
@@ -156,7 +158,7 @@ def _print_start(node: Node) -> None:
         f"  publish    {url}/publish (POST{' with the API key' if has_key else ''})",
         flush=True,
     )
-    if not has_key and not _is_loopback(node.config.server.host):
+    if not has_key and not _is_loopback(config.server.host):
         _LOG.warning("auth.api_key is not set: whoever reaches this port may publish")
 
 

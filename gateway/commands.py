@@ -83,18 +83,17 @@ class Commands:
         """Reply `subscribed`, then have the hub give what was missed and what comes."""
         check_channel(command.channel)
         start = _start_of(command)
-        if command.channel in session.subscriptions:
-            text = f"already subscribed to {command.channel!r}"
-            raise MessageError(ErrorCode.ALREADY_SUBSCRIBED, text)
-        limit = self._config.max_subscriptions
-        if len(session.subscriptions) >= limit:
-            text = f"a session may have {limit} subscriptions"
-            raise MessageError(ErrorCode.LIMIT_REACHED, text)
+        self._check_room(session, command.channel)
 
         def subscribed(stream: Stream) -> None:
             if session not in self._hub.sessions:
                 self._hub.release(stream.name)
                 return
+            try:
+                self._check_room(session, stream.name)  # others may have been on their way
+            except MessageError:
+                self._hub.release(stream.name)
+                raise
             reply, gap = self._hub.subscribe(session, stream, start)
             _reply(session, command, reply)
             if gap is not None:
@@ -152,6 +151,15 @@ class Commands:
         _reply(session, command, Pong())
 
     # --- outcomes ---
+
+    def _check_room(self, session: Session, channel: str) -> None:
+        """Raise MessageError unless session may subscribe to channel."""
+        if channel in session.subscriptions:
+            raise MessageError(ErrorCode.ALREADY_SUBSCRIBED, f"already subscribed to {channel!r}")
+        limit = self._config.max_subscriptions
+        if len(session.subscriptions) >= limit:
+            text = f"a session may have {limit} subscriptions"
+            raise MessageError(ErrorCode.LIMIT_REACHED, text)
 
     def _when_done(
         self,

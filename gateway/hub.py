@@ -10,8 +10,9 @@ A turn has a budget. What is left goes on in the next turn, so no fan-out holds 
 """
 
 from asyncio import Future
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 
 from gateway.broker import Broker
 from gateway.channel import Channel
@@ -37,6 +38,8 @@ class Hub:
         self._broker = broker
         self._config = config
         self._call_soon = call_soon
+        # Follows by channel that have become neither a subscription nor a release yet.
+        self._following: Counter[str] = Counter()
         self._dirty: deque[Channel] = deque()
         self._catching_up: dict[Session, None] = {}  # in the order in which they are served
         self._is_turn_scheduled = False
@@ -79,18 +82,28 @@ class Hub:
     # --- subscriptions ---
 
     def follow(self, channel: str) -> "Future[Stream]":
-        """Return the stream of channel, for subscribe; fails as Broker.follow does."""
-        return self._broker.follow(channel)
+        """Return the stream of channel, for one subscribe or release; fails as Broker.follow does.
+
+        Until then the channel is followed, whoever else unsubscribes from it meanwhile.
+        """
+        self._following[channel] += 1
+        followed = self._broker.follow(channel)
+        if followed.done():
+            self._see_follow(channel, followed)
+        else:
+            followed.add_done_callback(partial(self._see_follow, channel))
+        return followed
 
     def release(self, channel: str) -> None:
         """Undo a follow that no subscription came of."""
-        if channel not in self.channels:
-            self._broker.unfollow(channel)
+        self._end_follow(channel)
+        self._let_go(channel)
 
     def subscribe(
         self, session: Session, stream: Stream, start: Start
     ) -> tuple[Subscribed, Gap | None]:
         """Subscribe session to a followed stream; return what to tell it before `start` begins."""
+        self._end_follow(stream.name)
         channel = self.channels.get(stream.name)
         if channel is None:
             channel = self.channels[stream.name] = Channel(stream)
@@ -122,7 +135,7 @@ class Hub:
         self.channels[channel].remove(subscription)
         if self.channels[channel].is_empty:
             del self.channels[channel]
-            self._broker.unfollow(channel)
+            self._let_go(channel)
 
     def is_behind(self, session: Session) -> bool:
         """Whether publications that live subscribers have been given wait for session."""
@@ -130,6 +143,20 @@ class Hub:
             not each.is_live and each.offset < (each.stream.delivered or 0)
             for each in session.subscriptions.values()
         )
+
+    def _see_follow(self, channel: str, followed: "Future[Stream]") -> None:
+        if followed.cancelled() or followed.exception() is not None:
+            self.release(channel)
+
+    def _end_follow(self, channel: str) -> None:
+        self._following[channel] -= 1
+        if not self._following[channel]:
+            del self._following[channel]
+
+    def _let_go(self, channel: str) -> None:
+        """Unfollow a channel that nobody is subscribed to or about to be."""
+        if channel not in self.channels and channel not in self._following:
+            self._broker.unfollow(channel)
 
     # --- the turn ---
 

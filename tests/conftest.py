@@ -32,6 +32,14 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would run as it does without --uvloop: the tests that are not asynchronous."""
+    if config.getoption("uvloop"):
+        others = [item for item in items if item.get_closest_marker("asyncio") is None]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item.get_closest_marker("asyncio") is not None]
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 # Longer than anything here takes; only a broken command waits for it.

@@ -182,7 +182,7 @@ export class Gateway extends EventTarget {
     const hasWorked = this.#state === "connected";
     this.#leave(reason);
     if (!reconnect || (code >= 3500 && code <= 3999)) return this.#end(reason);
-    if (!hasWorked && false) {
+    if (!hasWorked && ++this.#tried < this.#transports.length) {
       this.#index = (this.#index + 1) % this.#transports.length;
       return this.#open();
     }
@@ -434,7 +434,7 @@ export class Gateway extends EventTarget {
     message: (push, subscription, cursor) => {
       if (!subscription.isEstablished) return; // meant for an earlier subscription to the same channel
       const { offset } = subscription;
-      if (offset !== null && push.offset <= offset) return; // repeated
+      
       if (offset !== null && push.offset > offset + 1) this.#tellHole(subscription, push.offset - 1);
       subscription.offset = push.offset;
       this.#tell("message", subscription, { ...push, transport: this.transport });

@@ -1,8 +1,8 @@
 /**
  * The console page: everything it knows comes from the client's events, and its choices live in the URL.
  *
- * What arrives is kept in one list of entries, newest last, and drawn once per frame, so that a busy channel costs
- * one update of the page however many messages it brings.
+ * What arrives is drawn once per frame, so that a busy channel costs one update of the page however many messages
+ * it brings; while the list is paused it waits.
  */
 
 import { Gateway, TRANSPORTS } from "./client.js";
@@ -84,11 +84,8 @@ function writeData(element, data) {
   }
 }
 
-function span(className, text) {
-  const element = document.createElement("span");
-  element.className = className;
-  element.textContent = text;
-  return element;
+function span(className, textContent) {
+  return Object.assign(document.createElement("span"), { className, textContent });
 }
 
 // --- the choice of transport and channels -----------------------------------------------------------

@@ -269,7 +269,7 @@ class BodyWriter:
             raise StateError("The head of this response is sent")
         self._head = head
         self._framing = framing
-        self._remaining_bytes = length
+        self._remaining_bytes = length if framing is _LENGTH else 0
 
     def flush_head(self, behind: bytes = b"") -> None:
         """Write the head now, and unframed what is to stand right behind it, in one piece."""

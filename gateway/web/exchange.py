@@ -83,9 +83,11 @@ class Responder:
             await response.prepare(request)
             await response.write_eof()
         except Exception as failure:
-            if response is error:
+            if isinstance(error, HTTPException):
                 return await self._recover(failure, request)
-            return None  # the peer left, which the next write would have told as well
+            if not request.protocol.is_lost:
+                self._log(failure, request)
+            return None
         return response
 
     def _response_to(self, error: Exception, request: BaseRequest) -> StreamResponse | None:
@@ -100,13 +102,15 @@ class Responder:
         if isinstance(error, TimeoutError):
             self._settings.logger.debug("Handling the request from %s timed out", request.remote)
             return _closing(HTTPGatewayTimeout())
-        self._settings.logger.error(
-            "Error handling request from %s", request.remote, exc_info=error
-        )
+        self._log(error, request)
         text = "500 Internal Server Error\n\nServer got itself in trouble"
         if self._settings.debug:
             text = "500 Internal Server Error\n\n" + "".join(traceback.format_exception(error))
         return _closing(HTTPInternalServerError(text=text))
+
+    def _log(self, error: Exception, request: BaseRequest) -> None:
+        logger = self._settings.logger
+        logger.error("Error handling request from %s", request.remote, exc_info=error)
 
 
 def _closing(response: Response) -> Response:

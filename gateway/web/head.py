@@ -348,6 +348,6 @@ def _parse_length(headers: "CIMultiDict[str]") -> int | None:
     if CONTENT_LENGTH not in headers:
         return None
     values = headers.getall(CONTENT_LENGTH)
-    if len(set(values)) > 1 or not _DIGITS.fullmatch(values[0]):
+    if len(values) > 1 or not _DIGITS.fullmatch(values[0]):
         raise ValueError(f"Not a content length: {', '.join(values)!r}")
     return int(values[0])

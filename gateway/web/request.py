@@ -3,9 +3,7 @@
 import asyncio
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from datetime import datetime
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final, Self
 
 import msgspec
@@ -15,19 +13,16 @@ from yarl import URL
 from gateway.web.body import BodyWriter, StreamReader
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
-from gateway.web.fields import ETag, parse_content_type, parse_http_date
 from gateway.web.head import Headers
-from gateway.web.request_fields import parse_cookies, parse_etags, parse_forwarded, parse_range
+from gateway.web.request_fields import RequestFields
 from protocol.http1 import HttpVersion, RequestHead
 
 CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp
 
-_CONTENT_TYPE: Final = istr("Content-Type")
-_COOKIE: Final = istr("Cookie")
 _HOST: Final = istr("Host")
 
 
-class BaseRequest(MutableMapping[str, Any]):
+class BaseRequest(RequestFields, MutableMapping[str, Any]):
     """One request; a mapping for what handlers want to remember of it.
 
     Nothing is computed before it is asked for: most handlers look at the method and the path.
@@ -178,59 +173,9 @@ class BaseRequest(MutableMapping[str, Any]):
         return self._head.raw_headers
 
     @property
-    def cookies(self) -> Mapping[str, str]:
-        """The cookies by name."""
-        return MappingProxyType(parse_cookies(self._head.headers.get(_COOKIE, "")))
-
-    @property
-    def content_type(self) -> str:
-        """The media type of the body; application/octet-stream if it is not given or not valid."""
-        return parse_content_type(self._head.headers.get(_CONTENT_TYPE, ""))[0]
-
-    @property
-    def charset(self) -> str | None:
-        """The charset parameter of the content type."""
-        return parse_content_type(self._head.headers.get(_CONTENT_TYPE, ""))[1].get("charset")
-
-    @property
     def content_length(self) -> int | None:
         """The length of the body, None for a body in chunks and where there is none."""
         return self._head.content_length
-
-    @property
-    def http_range(self) -> slice:
-        """The range of bytes asked for; ValueError where it is not one valid range."""
-        return parse_range(self._head.headers.get("Range"))
-
-    @property
-    def if_modified_since(self) -> datetime | None:
-        """If-Modified-Since in UTC."""
-        return parse_http_date(self._head.headers.get("If-Modified-Since"))
-
-    @property
-    def if_unmodified_since(self) -> datetime | None:
-        """If-Unmodified-Since in UTC."""
-        return parse_http_date(self._head.headers.get("If-Unmodified-Since"))
-
-    @property
-    def if_range(self) -> datetime | None:
-        """If-Range in UTC, None where it is an entity tag."""
-        return parse_http_date(self._head.headers.get("If-Range"))
-
-    @property
-    def if_match(self) -> tuple[ETag, ...] | None:
-        """The entity tags of If-Match."""
-        return parse_etags(self._head.headers.get("If-Match"))
-
-    @property
-    def if_none_match(self) -> tuple[ETag, ...] | None:
-        """The entity tags of If-None-Match."""
-        return parse_etags(self._head.headers.get("If-None-Match"))
-
-    @property
-    def forwarded(self) -> tuple[Mapping[str, str], ...]:
-        """What each proxy said in Forwarded, first proxy first."""
-        return parse_forwarded(self._head.headers.getall("Forwarded", []))
 
     # The body.
 

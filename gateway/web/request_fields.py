@@ -1,17 +1,28 @@
 """Header values that only requests carry: from text to meaning."""
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
-from gateway.web.fields import ETAG_ANY, ETag, parse_etag
+from multidict import CIMultiDictProxy, istr
+
+from gateway.web.fields import (
+    ETAG_ANY,
+    ETag,
+    parse_content_type,
+    parse_etag,
+    parse_http_date,
+)
+
+_CONTENT_TYPE: Final = istr("Content-Type")
+_COOKIE_NAME: Final = istr("Cookie")
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 
-# RFC 6265 section 4.2.1, read leniently: anything up to the next semicolon, quoted or not.
-_COOKIE: Final = re.compile(
-    r"[ \t]*([^=;]+?)[ \t]*=[ \t]*(\"(?:[^\"\\]|\\.)*\"|[^;]*?)[ \t]*(?:;|$)"
-)
 _COOKIE_ESCAPE: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 # RFC 7239 section 4: pairs joined by semicolons, elements by commas. A bare value may have the
@@ -26,9 +37,15 @@ _ETAGS: Final = re.compile(r'[ \t]*((?:W/)?"[^"]*")[ \t]*(?:,|$)')
 def parse_cookies(text: str) -> dict[str, str]:
     """Return the cookies of a Cookie header by name, a later one in place of an earlier.
 
-    Names may be anything but the delimiters. A quoted value is given without its quotes.
+    RFC 6265 section 4.2.1, read leniently: a name is anything between the delimiters, and a quoted
+    value is given without its quotes.
     """
-    return {name: _unquote_cookie(value) for name, value in _COOKIE.findall(text)}
+    pairs = [pair.partition("=") for pair in text.split(";")]
+    return {
+        name.strip(" \t"): _unquote_cookie(value.strip(" \t"))
+        for name, equals, value in pairs
+        if equals
+    }
 
 
 def _unquote_cookie(value: str) -> str:
@@ -88,10 +105,11 @@ def parse_range(text: str | None) -> slice:
     return slice(start, stop, 1)
 
 
-def parse_etags(text: str | None) -> tuple[ETag, ...] | None:
+def parse_etags(values: list[str]) -> tuple[ETag, ...] | None:
     """Return the entity tags of If-Match or If-None-Match, up to the first that is none."""
-    if text is None:
+    if not values:
         return None
+    text = ",".join(values)
     if text == ETAG_ANY:
         return (ETag(ETAG_ANY),)
     tags: list[ETag] = []
@@ -103,3 +121,64 @@ def parse_etags(text: str | None) -> tuple[ETag, ...] | None:
         tags.append(tag)
         position = match.end()
     return tuple(tags)
+
+
+class RequestFields(ABC):
+    """What the header fields of a request mean, computed when asked for."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def headers(self) -> "CIMultiDictProxy[str]":
+        """The header fields."""
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies by name."""
+        return MappingProxyType(parse_cookies(self.headers.get(_COOKIE_NAME, "")))
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body; application/octet-stream if it is not given or not valid."""
+        return parse_content_type(self.headers.get(_CONTENT_TYPE, ""))[0]
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter of the content type."""
+        return parse_content_type(self.headers.get(_CONTENT_TYPE, ""))[1].get("charset")
+
+    @property
+    def http_range(self) -> slice:
+        """The range of bytes asked for; ValueError where it is not one valid range."""
+        return parse_range(self.headers.get("Range"))
+
+    @property
+    def if_modified_since(self) -> datetime | None:
+        """If-Modified-Since in UTC."""
+        return parse_http_date(self.headers.get("If-Modified-Since"))
+
+    @property
+    def if_unmodified_since(self) -> datetime | None:
+        """If-Unmodified-Since in UTC."""
+        return parse_http_date(self.headers.get("If-Unmodified-Since"))
+
+    @property
+    def if_range(self) -> datetime | None:
+        """If-Range in UTC, None where it is an entity tag."""
+        return parse_http_date(self.headers.get("If-Range"))
+
+    @property
+    def if_match(self) -> tuple[ETag, ...] | None:
+        """The entity tags of If-Match."""
+        return parse_etags(self.headers.getall("If-Match", []))
+
+    @property
+    def if_none_match(self) -> tuple[ETag, ...] | None:
+        """The entity tags of If-None-Match."""
+        return parse_etags(self.headers.getall("If-None-Match", []))
+
+    @property
+    def forwarded(self) -> tuple[Mapping[str, str], ...]:
+        """What each proxy said in Forwarded, first proxy first."""
+        return parse_forwarded(self.headers.getall("Forwarded", []))

@@ -71,8 +71,10 @@ class BaseRunner(ABC):
             for site in tuple(self._sites):
                 await site.stop()
             if self._server is not None:
-                # One turn, so that requests which are here already begin and count as active.
-                await asyncio.sleep(0)
+                # A turn to hear that bytes are here, and one to read them: a request that came
+                # before the end is answered.
+                for _ in range(2):
+                    await asyncio.sleep(0)
                 self._server.pre_shutdown()
                 await self.shutdown()
                 await self._server.shutdown(self.shutdown_timeout)

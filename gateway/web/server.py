@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-from contextvars import Context, copy_context
 from typing import Final, Unpack
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
 from gateway.web.connection import Connection
 from gateway.web.exchange import Handler, RequestFactory, Responder
 from gateway.web.request import BaseRequest
-from gateway.web.settings import Options, Settings
-from protocol.http1 import HeadLimits
+from gateway.web.settings import Options, Settings, Shared
 
 SWEEP_S: Final = 1.0  # how late a timeout may be noticed
 ACCESS_LOGGER: Final = logging.getLogger("gateway.access")
@@ -38,14 +36,11 @@ class Server:
         unknown = options.keys() - Options.__annotations__.keys()
         if unknown:
             raise TypeError(f"Server() got unknown options: {', '.join(sorted(unknown))}")
-        self.loop = loop or asyncio.get_running_loop()
-        self.context: Context = copy_context()
-        self.settings = Settings(handler_cancellation=handler_cancellation, **options)
-        self.head_limits: HeadLimits = self.settings.head_limits
-        self.now = self.loop.time()
+        settings = Settings(handler_cancellation=handler_cancellation, **options)
+        self.shared = Shared(settings, loop or asyncio.get_running_loop())
         access_logger = access_log_class(access_log, access_log_format) if access_log else None
         self._responder = Responder(
-            handler, request_factory or BaseRequest, self.settings, access_logger
+            handler, request_factory or BaseRequest, settings, access_logger
         )
         self.answer = self._responder.answer
         self._connections: dict[Connection, None] = {}  # a set that keeps its order
@@ -80,7 +75,7 @@ class Server:
     @property
     def handler_cancellation(self) -> bool:
         """Whether a handler is cancelled when its peer leaves."""
-        return self.settings.handler_cancellation
+        return self.shared.settings.handler_cancellation
 
     def pre_shutdown(self) -> None:
         """Close idle connections now and the others after the response in hand."""
@@ -114,7 +109,7 @@ class Server:
         """Wait for the connections to end that will end by themselves."""
         for connection in self._connections:
             if connection.is_ending:
-                self._awaited[connection] = self.loop.create_future()
+                self._awaited[connection] = self.shared.loop.create_future()
         if self._awaited:
             await asyncio.wait(self._awaited.values(), timeout=timeout_s)
         self._awaited.clear()
@@ -124,8 +119,8 @@ class Server:
     def opened(self, connection: Connection) -> None:
         """Watch over connection, unless it comes too late."""
         if self._sweeping is None:
-            self.now = self.loop.time()
-            self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+            self.shared.now = self.shared.loop.time()
+            self._sweeping = self.shared.loop.call_later(SWEEP_S, self._sweep)
         self._connections[connection] = None
         if self._is_closing:
             connection.close_when_done()
@@ -138,9 +133,11 @@ class Server:
             awaited.set_result(None)
 
     def _sweep(self) -> None:
-        """Look after every connection: one timer for all of them."""
-        now = self.now = self.loop.time()
+        """Look after every connection that speaks HTTP: one timer for all of them."""
+        loop = self.shared.loop
+        now = self.shared.now = loop.time()
         for connection in tuple(self._connections):
-            if connection.deadline < now:
-                connection.expire()
-        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep) if self._connections else None
+            conversation = connection.conversation
+            if conversation is not None and conversation.deadline < now:
+                conversation.expire()
+        self._sweeping = loop.call_later(SWEEP_S, self._sweep) if self._connections else None

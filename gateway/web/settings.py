@@ -1,6 +1,8 @@
-"""How a server treats its connections: the options of aiohttp's, with two of our own."""
+"""How a server treats its connections, and what they share."""
 
+import asyncio
 import logging
+from contextvars import copy_context
 from typing import TypedDict
 
 import msgspec
@@ -52,3 +54,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             self.max_headers,
             max(HeadLimits().max_head_bytes, self.max_line_size + self.max_field_size),
         )
+
+
+class Shared:
+    """What all connections of a server share: its options, its event loop and its clock."""
+
+    __slots__ = ("context", "head_limits", "loop", "now", "settings")
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.head_limits = settings.head_limits
+        self.loop = loop
+        self.context = copy_context()  # in which requests begin
+        self.now = loop.time()  # up to a second old

@@ -116,6 +116,12 @@ EVENTS = [
         id="other line breaks",
     ),
     pytest.param(
+        (b"[1,\r2]", None, None),
+        b"data: [1,\ndata: 2]\n\n",
+        ("message", "[1,\n2]", ""),
+        id="a carriage return",
+    ),
+    pytest.param(
         (b"\n\n", None, None),
         b"data: \ndata: \ndata: \n\n",
         ("message", "\n\n", ""),
@@ -188,7 +194,7 @@ def test_retry_sets_the_time_to_wait_and_dispatches_nothing(retry_ms):
 
 
 def test_the_content_type_is_the_one_that_event_source_demands():
-    assert CONTENT_TYPE.partition(";")[0] == "text/event-stream"
+    assert CONTENT_TYPE == "text/event-stream; charset=utf-8"
 
 
 TOKENS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse, TakeoverResponse, json_response
+from gateway.web.response import Response, StreamResponse, json_response
 
 GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_11_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -117,6 +117,38 @@ async def test_the_head_of_a_stream_leaves_before_its_body(connected: Any) -> No
 
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert body == b"0\r\n\r\n"
+
+
+async def test_the_head_of_a_plain_response_waits_for_its_body(ask: Any) -> None:
+    sent: list[int] = []
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = Response(text="OK")
+        await response.prepare(request)
+        sent.append(response.body_length)
+        with pytest.raises(AssertionError, match="its body already"):
+            await response.write_eof(b"more")
+        await response.write_eof()
+        sent.append(response.body_length)
+        return response
+
+    answer = await ask(GET_11, handler)
+
+    assert sent[0] == 0 < sent[1]
+    assert answer.body == b"OK"
+
+
+async def test_a_generator_does_not_even_begin_for_head(ask: Any) -> None:
+    begun: list[bool] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        begun.append(True)
+        yield b"one"
+
+    answer = await ask(HEAD_11, lambda: Response(body=pieces()))
+
+    assert answer.headers == [OCTETS, SERVER]
+    assert begun == []
 
 
 async def test_what_was_sent_is_counted_with_the_head(talk: Any) -> None:
@@ -317,98 +349,3 @@ def test_json_is_written_by_whatever_function_is_given() -> None:
     response = json_response(None, status=201, dumps=lambda data: f"<{data}>")
 
     assert (response.status, response.text) == (201, "<None>")
-
-
-class Echo:
-    """A receiver that sends back what it gets and closes after a full stop."""
-
-    def __init__(self) -> None:
-        self.asyncio_transport: asyncio.Transport | None = None
-        self.waiting = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.waiting += data
-        self.speak()
-
-    def speak(self) -> None:
-        if self.asyncio_transport is not None:
-            self.asyncio_transport.write(self.waiting)
-            if self.waiting.endswith(b"."):
-                self.asyncio_transport.close()
-            self.waiting = b""
-
-    def eof_received(self) -> bool | None:
-        return None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.asyncio_transport = None
-
-    def pause_writing(self) -> None:
-        return
-
-    def resume_writing(self) -> None:
-        return
-
-
-async def taken_over(request: BaseRequest, **arguments: object) -> TakeoverResponse:
-    echo = Echo()
-    response = TakeoverResponse(echo, **arguments)  # type: ignore[arg-type]
-    await response.prepare(request)
-    echo.asyncio_transport = request.protocol.asyncio_transport
-    echo.speak()
-    return response
-
-
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-
-
-async def test_a_takeover_with_101_sends_exactly_its_headers_and_hands_the_rest_over(
-    talk: Any,
-) -> None:
-    async def handler(request: BaseRequest) -> StreamResponse:
-        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
-        return await taken_over(request, status=101, headers=headers)
-
-    answer = await talk(handler, UPGRADE + b"behind the head.")
-
-    assert answer == (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-        b"behind the head."
-    )
-
-
-async def test_any_other_takeover_ends_with_the_connection(connected: Any) -> None:
-    async def handler(request: BaseRequest) -> StreamResponse:
-        headers = {"Content-Type": "text/event-stream", "Content-Length": "5", "Date": "today"}
-        response = await taken_over(request, headers=headers)
-        with pytest.raises(RuntimeError, match="receiver"):
-            await response.write(b"x")
-        return response
-
-    async with connected(handler) as (reader, writer):
-        writer.write(GET_11)
-        head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"behind.")
-        body = await reader.read()
-
-    assert head == (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nDate: today\r\n"
-        b"Connection: close\r\nServer: realtime-gateway\r\n\r\n"
-    )
-    assert body == b"behind."
-
-
-@pytest.mark.parametrize(("wire", "status"), [(HEAD_11, 200), (GET_11, 204)])
-async def test_nothing_takes_over_where_no_body_may_follow(
-    ask: Any, wire: bytes, status: int
-) -> None:
-    async def handler(request: BaseRequest) -> StreamResponse:
-        return await taken_over(request, status=status)
-
-    answer = await ask(wire, handler)
-
-    assert answer.status_line == "HTTP/1.1 500 Internal Server Error"
-    assert answer.body == b"" or wire is GET_11

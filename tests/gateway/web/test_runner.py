@@ -280,6 +280,20 @@ async def test_cleanup_stops_listening_then_idles_then_calls_the_hook_then_waits
     assert order == ["hook", "handler done"]
 
 
+async def test_a_request_that_came_before_cleanup_is_answered() -> None:
+    runner = ServerRunner(Server(handler, access_log=None))
+    await runner.setup()
+    site = TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    with closing(writer):
+        writer.write(GET)  # written at once, so it waits in the server's socket
+
+        await runner.cleanup()
+
+        assert (await reader.read()).endswith(b"\r\n\r\nhttp")
+
+
 async def test_a_handler_that_takes_longer_than_the_timeout_is_cancelled() -> None:
     is_handling = asyncio.Event()
     ended: list[str] = []

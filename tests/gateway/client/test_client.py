@@ -1,0 +1,241 @@
+"""The browser client: no loss, no repeat, whatever happens to connections; seen through the console.
+
+Where the page has no means to show it, the client alone is run in the page.
+"""
+
+import asyncio
+import json
+
+import pytest
+from playwright.async_api import WebSocketRoute, expect
+
+from gateway.config import ChannelsConfig
+
+# One event loop for the node, Playwright and the tests, so that the browser is started once.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TRANSPORTS = ("websocket", "sse", "longpoll")
+every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
+
+PATIENCE_S = 30
+
+# --- keeping the position -----------------------------------------------------------------------
+
+
+@every_transport
+async def test_a_dropped_connection_recovers_what_was_published_meanwhile(open_console, transport):
+    console = await open_console(transport, "news")
+    await console.post("news", 1)
+    await console.shows(1)
+    await console.drop()
+    await console.post("news", 2, 3)
+    await console.shows(1)
+    await console.interrupt.click()
+    await console.connected()
+    await console.post("news", 4)
+    await console.shows(1, 2, 3, 4)
+    await expect(console.find("gap-tally")).to_have_text("0 gaps")
+
+
+@every_transport
+async def test_another_transport_goes_on_from_the_same_position(open_console, transport):
+    console = await open_console(transport, "news", "sport")
+    published = [0]
+    await console.post("news", 0)
+    await console.shows(0)
+    others = [name for name in TRANSPORTS if name != transport]
+    for number, target in enumerate([*others, transport], start=1):
+        await console.drop()
+        published.append(number)
+        await console.post("news", number)
+        await console.switch(target)
+        await console.shows(*published)
+        await expect(console.messages.first).to_have_attribute("data-transport", target)
+    await console.post("sport", "goal")
+    await console.shows("goal", channel="sport")
+    await expect(console.find("gap-tally")).to_have_text("0 gaps")
+
+
+@every_transport
+async def test_channels_come_and_go_without_disturbing_the_others(open_console, transport):
+    console = await open_console(transport, "news")
+    await console.post("news", 1)
+    await console.shows(1)
+    await console.find("channel").fill("sport")
+    await console.find("subscribe").click()
+    await console.subscribed(2)
+    await console.post("sport", "goal")
+    await console.post("news", 2)
+    await console.shows("goal", channel="sport")
+    await console.shows(1, 2)
+    await console.page.get_by_label("Unsubscribe from news").click()
+    await console.subscribed(1)
+    await console.post("news", 3)
+    await console.post("sport", "foul")
+    await console.shows("goal", "foul", channel="sport")
+    await console.shows(1, 2)
+    assert console.page.url.endswith(f"/?transport={transport}&channel=sport")
+
+
+@every_transport
+async def test_a_channel_added_while_the_connection_is_down_costs_the_others_nothing(
+    open_console, transport
+):
+    console = await open_console(transport, "news")
+    await console.drop()
+    await console.post("news", 1)
+    await console.find("channel").fill("sport")
+    await console.find("subscribe").click()
+    await console.subscribed(2)
+    await console.post("sport", "goal")
+    await console.shows("goal", channel="sport")
+    await console.shows(1)
+
+
+@every_transport
+async def test_a_restart_of_the_gateway_is_survived_and_told_as_a_gap(
+    open_console, gateway, transport
+):
+    console = await open_console(transport, "news")
+    await console.post("news", "before")
+    await console.shows("before")
+    await gateway.restart()
+    await console.post("news", "after")
+    await console.shows("before", "after")
+    await console.connected()
+    await expect(console.find("gap-tally")).to_have_text("1 gap")
+    await expect(console.find("gap")).to_contain_text("the channel's log began anew")
+
+
+async def test_what_is_no_longer_retained_is_told_as_a_gap(open_console, gateway):
+    await gateway.restart(channels=ChannelsConfig(history_count=2))
+    for transport in TRANSPORTS:
+        console = await open_console(transport, transport)
+        await console.drop()
+        await console.post(transport, 1, 2, 3, 4, 5)
+        await console.interrupt.click()
+        await console.shows(4, 5, channel=transport)
+        await expect(console.find("gap")).to_contain_text("3 missing, #1 to #3")
+
+
+async def test_the_gateway_decides_whether_a_client_comes_back(open_console, gateway):
+    console = await open_console("websocket", "news")
+    for session in tuple(gateway.node.hub.sessions):
+        session.transport.disconnect(3001, "too slow", retry_after_ms=3)
+    await expect(console.find("events")).to_contain_text("too slow, next attempt in 0.0 s")
+    await console.connected()
+    for session in tuple(gateway.node.hub.sessions):
+        session.transport.disconnect(3500, "too many errors")
+    await expect(console.find("state-text")).to_have_text("Closed · WebSocket")
+    await expect(console.find("events")).to_contain_text("too many errors")
+    await console.interrupt.click()
+    await console.connected()
+
+
+async def test_a_close_code_tells_whether_to_come_back(open_console):
+    console = await open_console("websocket", "news")
+    codes = [3499, 3500]
+    await console.page.route_web_socket("**/ws", lambda ws: ws.close(code=codes.pop(0)))
+    await console.drop()
+    await console.interrupt.click()
+    await expect(console.find("state-text")).to_have_text("Closed · WebSocket")
+    assert codes == []
+
+
+async def test_what_comes_twice_is_shown_once_and_what_never_comes_is_told(open_console):
+    console = await open_console("websocket", "news")
+
+    def relay(page: WebSocketRoute) -> None:
+        def repeat_all_but_the_second(text: str) -> None:
+            push = json.loads(text)
+            is_second = push["type"] == "message" and push["offset"] == 2
+            for _ in range(0 if is_second else 2 if push["type"] == "message" else 1):
+                page.send(text)
+
+        page.connect_to_server().on_message(repeat_all_but_the_second)
+
+    await console.page.route_web_socket("**/ws", relay)
+    await console.drop()
+    await console.interrupt.click()
+    await console.connected()
+    await console.post("news", 1, 2, 3)
+    await console.shows(1, 3)
+    await expect(console.find("gap")).to_contain_text("1 missing, #2: never arrived")
+
+
+# --- the client alone ---------------------------------------------------------------------------
+
+
+async def run_client(console, script: str) -> object:
+    """Return what script returns, which has Gateway and happens(gateway, event)."""
+    happens = """(gateway, event) => new Promise((resolve) =>
+        gateway.addEventListener(event, ({ detail }) => resolve(detail), { once: true }))"""
+    prelude = f'const {{ Gateway }} = await import("/client.js"); const happens = {happens};'
+    async with asyncio.timeout(PATIENCE_S):  # a promise that stays open would wait for ever
+        return await console.page.evaluate(f"async () => {{ {prelude} {script} }}")
+
+
+async def test_a_client_falls_back_to_the_next_transport_and_hears_each_message_once(open_console):
+    console = await open_console("websocket")
+    await console.page.route("**/sse?*", lambda route: route.abort())
+    heard = await run_client(
+        console,
+        """
+        const gateway = new Gateway({ transport: ["sse", "longpoll", "websocket"] });
+        const heard = [];
+        const onMessage = ({ transport, offset, data }) =>
+            heard.push(`${transport} ${offset} ${data}`);
+        gateway.subscribe("news", { onMessage });
+        gateway.connect();
+        await happens(gateway, "subscribed");
+        for (const data of ["a", "b"]) {
+            const arrival = happens(gateway, "message");
+            await gateway.publish("news", data);
+            await arrival;
+        }
+        gateway.close();
+        return heard;
+        """,
+    )
+    assert heard == ["longpoll 1 a", "longpoll 2 b"]
+
+
+async def test_a_network_that_comes_back_is_used_at_once(open_console):
+    states = await run_client(
+        await open_console("websocket"),
+        """
+        const gateway = new Gateway();
+        const states = [];
+        gateway.connect();
+        await happens(gateway, "state");
+        gateway.addEventListener("state", ({ detail }) => states.push(detail.state));
+        gateway.drop(3_600_000);
+        dispatchEvent(new Event("online"));
+        while (gateway.state !== "connected") await happens(gateway, "state");
+        gateway.close();
+        return states;
+        """,
+    )
+    assert states == ["reconnecting", "connecting", "connected", "closed"]
+
+
+@every_transport
+async def test_a_client_goes_on_from_a_position_that_an_earlier_page_kept(open_console, transport):
+    console = await open_console(transport, "news")
+    await console.post("news", "a", "b", "c")
+    await console.shows("a", "b", "c")
+    heard = await run_client(
+        console,
+        f"""
+        const {{ epoch }} = await new Gateway({{ transport: "sse" }}).publish("news", "d");
+        const gateway = new Gateway({{ transport: "{transport}" }});
+        const heard = [];
+        const onMessage = ({{ data }}) => heard.push(data);
+        gateway.subscribe("news", {{ epoch, offset: 2, onMessage }});
+        gateway.connect();
+        while (heard.length < 2) await happens(gateway, "message");
+        gateway.close();
+        return [heard, gateway.positions[0].offset];
+        """,
+    )
+    assert heard == [["c", "d"], 4]

@@ -1,0 +1,305 @@
+"""What a client is answered where the broker is far away: it answers later, or never, or fails."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.broker import Deliver
+from gateway.brokers.memory import MemoryBroker
+from gateway.config import ChannelsConfig
+from gateway.errors import BrokerUnavailable
+from gateway.stream import Draft, Page, Stream
+from gateway.transports.wanted import Wanted, follow_all
+from protocol.codes import ErrorCode
+from protocol.cursor import Position
+from protocol.errors import MessageError
+from protocol.messages import JSON, MSGPACK, Codec
+from tests.gateway.sessions import Client, Gateway
+
+Act = Callable[[], asyncio.Future[Any]]
+
+
+class LateBroker:
+    """A broker behind a wire: it does what it is asked, in order, when the test lets it.
+
+    followed holds the channels it was told to follow and not to unfollow since.
+    """
+
+    def __init__(self) -> None:
+        self.near = MemoryBroker(ChannelsConfig())
+        self.followed: set[str] = set()
+        self._asked: deque[tuple[asyncio.Future[Any], Act]] = deque()
+
+    async def start(self, deliver: Deliver) -> None:
+        await self.near.start(deliver)
+
+    async def stop(self) -> None:
+        """Not needed here."""
+
+    def follow(self, channel: str) -> asyncio.Future[Stream]:
+        self.followed.add(channel)
+        return self._ask(lambda: self.near.follow(channel))
+
+    def unfollow(self, channel: str) -> None:
+        self.followed.discard(channel)
+        last = self._asked[-1][0] if self._asked else None
+        if last is None:
+            self.near.unfollow(channel)
+        else:  # it is on the wire behind what was asked before
+            last.add_done_callback(lambda _: self.near.unfollow(channel))
+
+    def publish(self, channel: str, draft: Draft) -> asyncio.Future[Position]:
+        return self._ask(lambda: self.near.publish(channel, draft))
+
+    def history(
+        self,
+        channel: str,
+        position: Position | None,
+        *,
+        limit: int,
+        max_bytes: int,
+        is_reverse: bool,
+    ) -> asyncio.Future[Page]:
+        return self._ask(
+            lambda: self.near.history(
+                channel, position, limit=limit, max_bytes=max_bytes, is_reverse=is_reverse
+            )
+        )
+
+    async def answer(self, count: int = 1) -> None:
+        """Do the oldest count things that were asked, and have their askers told."""
+        for _ in range(count):
+            future, act = self._asked.popleft()
+            future.set_result(act().result())
+        await told()
+
+    async def fail(self, error: Exception) -> None:
+        """Fail the oldest thing that was asked."""
+        self._asked.popleft()[0].set_exception(error)
+        await told()
+
+    def _ask(self, act: Callable[[], asyncio.Future[Any]]) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        self._asked.append((future, act))
+        return future
+
+
+async def told() -> None:
+    """Return when whoever waits for a future that is done has heard of it."""
+    marker = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(marker.set_result, None)
+    await marker
+
+
+@pytest.fixture
+def broker() -> LateBroker:
+    return LateBroker()
+
+
+@pytest.fixture
+async def gateway(broker: LateBroker) -> Gateway:
+    return await Gateway(broker).start()
+
+
+@pytest.fixture(params=[JSON, MSGPACK], ids=["json", "msgpack"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return request.param
+
+
+@pytest.fixture
+async def client(gateway: Gateway, codec: Codec) -> Client:
+    return Client(gateway, codec)
+
+
+def kinds(client: Client) -> list[str]:
+    return [each["type"] for each in client.read()]
+
+
+def leave(client: Client) -> None:
+    client.gateway.hub.detach(client.session)
+    client.read()
+
+
+LATE = [
+    ("subscribe", {}, "subscribed"),
+    ("publish", {"data": 1}, "published"),
+    ("history", {}, "history"),
+]
+
+
+@pytest.mark.parametrize(("type_", "fields", "reply"), LATE)
+async def test_a_command_is_answered_when_the_broker_has_answered(
+    client, broker, type_, fields, reply
+) -> None:
+    client.send(type_, id=1, channel="a", **fields)
+    client.send("ping", id=2)
+    assert kinds(client) == ["pong"]
+    await broker.answer()
+    (answer,) = client.read()
+    assert (answer["type"], answer["id"]) == (reply, 1)
+
+
+@pytest.mark.parametrize("number", [None, 3])
+@pytest.mark.parametrize(("type_", "fields", "_reply"), LATE)
+async def test_a_broker_out_of_reach_is_an_error_worth_the_same_command_again(
+    client, broker, type_, fields, _reply, number
+) -> None:
+    client.send(type_, channel="a", **fields, **({} if number is None else {"id": number}))
+    await broker.fail(BrokerUnavailable("the broker is out of reach"))
+    (error,) = client.read()
+    assert (error["type"], error["code"], error["retry"]) == ("error", "overloaded", True)
+    assert error["message"] == "the broker is out of reach"
+    assert error.get("id") == number
+    assert (client.session.subscriptions, client.gateway.hub.channels) == ({}, {})
+    client.send(type_, id=4, channel="a", **fields)
+    await broker.answer()
+    assert [each["id"] for each in client.read()] == [4]
+
+
+@pytest.mark.parametrize(("type_", "fields", "_reply"), LATE)
+async def test_what_the_broker_refuses_is_an_error(client, broker, type_, fields, _reply) -> None:
+    client.send(type_, id=1, channel="a", **fields)
+    await broker.fail(MessageError(ErrorCode.LIMIT_REACHED, "one too many"))
+    (error,) = client.read()
+    assert (error["id"], error["code"], error["message"]) == (1, "limit_reached", "one too many")
+
+
+async def test_the_reply_precedes_what_was_published_while_it_was_awaited(client, broker) -> None:
+    client.send("publish", channel="a", data=1)
+    client.send("subscribe", id=1, channel="a", history=5)
+    client.send("publish", channel="a", data=2)
+    await broker.answer(3)
+    assert kinds(client) == ["subscribed", "message", "message"]
+
+
+@pytest.mark.parametrize("reason", ["success", "failure"])
+@pytest.mark.parametrize(("type_", "fields", "_reply"), LATE)
+async def test_a_session_gone_before_the_answer_leaves_nothing_behind(
+    client, broker, type_, fields, _reply, reason
+) -> None:
+    client.send(type_, channel="a", **fields)
+    leave(client)
+    if reason == "success":
+        await broker.answer()
+        assert client.read() == []
+        assert broker.followed == set()
+    else:
+        await broker.fail(BrokerUnavailable("gone"))
+    hub = client.gateway.hub
+    assert (hub.sessions, hub.channels, client.session.subscriptions) == (set(), {}, {})
+
+
+async def test_who_leaves_before_the_answer_does_not_end_the_following_of_others(
+    client, broker, gateway
+) -> None:
+    witness = Client(gateway, JSON)
+    witness.send("subscribe", channel="a")
+    await broker.answer()
+    client.send("subscribe", channel="a")
+    leave(client)
+    await broker.answer()
+    witness.send("publish", channel="a", data=1)
+    await broker.answer()
+    assert kinds(witness) == ["message"]
+
+
+async def test_who_leaves_does_not_end_the_following_of_one_that_is_about_to_subscribe(
+    client, broker, gateway
+) -> None:
+    late = Client(gateway, JSON)
+    for each in (client, late):
+        each.send("subscribe", channel="a")
+    leave(client)
+    await broker.answer(2)
+    assert broker.followed == {"a"}
+    late.send("publish", channel="a", data=1)
+    await broker.answer()
+    assert kinds(late) == ["message"]
+    leave(late)
+    assert broker.followed == set()
+
+
+async def test_who_unsubscribes_does_not_end_the_following_of_one_that_is_about_to_subscribe(
+    client, broker, gateway
+) -> None:
+    client.send("subscribe", channel="a")
+    await broker.answer()
+    late = Client(gateway, JSON)
+    late.send("subscribe", channel="a")
+    client.send("unsubscribe", channel="a")
+    client.send("publish", channel="a", data=1)
+    await broker.answer(2)
+    assert broker.followed == {"a"}
+    client.send("publish", channel="a", data=2)
+    await broker.answer()
+    assert [each["data"] for each in late.read()] == [1, 2]
+    leave(late)
+    assert broker.followed == set()
+
+
+@pytest.mark.parametrize("end", ["failure", "cancelling"])
+async def test_a_follow_that_comes_to_nothing_is_let_go(client, broker, gateway, end) -> None:
+    client.send("subscribe", channel="a")
+    await broker.answer()
+    following = asyncio.ensure_future(follow_all(gateway.hub, [Wanted("a", None)]))
+    await told()
+    client.send("unsubscribe", channel="a")
+    assert broker.followed == {"a"}
+    if end == "failure":
+        await broker.fail(BrokerUnavailable("gone"))
+    else:
+        following.cancel()
+    await asyncio.wait([following])
+    assert following.cancelled() or isinstance(following.exception(), BrokerUnavailable)
+    assert broker.followed == set()
+
+
+async def test_of_several_channels_none_is_followed_if_one_cannot_be(broker, gateway) -> None:
+    wanted = [Wanted(channel, None) for channel in "abc"]
+    following = asyncio.ensure_future(follow_all(gateway.hub, wanted))
+    await told()
+    await broker.answer()
+    await told()
+    assert broker.followed == {"a", "b"}
+    await broker.fail(BrokerUnavailable("gone"))
+    with pytest.raises(BrokerUnavailable):
+        await following
+    assert broker.followed == set()
+
+
+async def test_a_channel_asked_for_twice_at_once_is_subscribed_to_once(client, broker) -> None:
+    client.send("subscribe", id=1, channel="a")
+    client.send("subscribe", id=2, channel="a")
+    client.send("publish", channel="a", data=1)
+    await broker.answer(3)
+    answers = [(each.get("id"), each["type"], each.get("code")) for each in client.read()]
+    assert answers == [
+        (1, "subscribed", None),
+        (2, "error", "already_subscribed"),
+        (None, "message", None),
+    ]
+    leave(client)
+    assert (client.gateway.hub.channels, broker.followed) == ({}, set())
+
+
+async def test_subscriptions_on_their_way_count_when_they_arrive(broker, codec) -> None:
+    client = Client(await Gateway(broker, max_subscriptions=2).start(), codec)
+    for number, channel in enumerate("abc", start=1):
+        client.send("subscribe", id=number, channel=channel)
+    await broker.answer(3)
+    answers = [(each["id"], each.get("code")) for each in client.read()]
+    assert answers == [(1, None), (2, None), (3, "limit_reached")]
+    assert (list(client.session.subscriptions), broker.followed) == (["a", "b"], {"a", "b"})
+
+
+async def test_after_unsubscribed_a_late_subscribe_begins_anew(client, broker) -> None:
+    client.send("subscribe", id=1, channel="a")
+    await broker.answer()
+    client.send("unsubscribe", id=2, channel="a")
+    client.send("subscribe", id=3, channel="a")
+    client.send("publish", channel="a", data=1)
+    await broker.answer(2)
+    assert [each.get("id") for each in client.read()] == [1, 2, 3, None]

@@ -1,0 +1,317 @@
+"""A body is read as it arrives, within its bounds, and written in the framing announced."""
+
+import asyncio
+
+import pytest
+
+from gateway.web.body import BodyWriter, Framing, StreamReader
+from gateway.web.flow import WriteFlow
+from protocol.errors import StateError
+
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+class Wanted:
+    """Feeds a reader one piece each time that it wants more, and its end after the last."""
+
+    def __init__(self, *pieces: bytes, low_bytes: int = 4) -> None:
+        self.pieces = list(pieces)
+        self.calls_count = 0
+        self.reader = StreamReader(low_bytes, self.feed)
+
+    def feed(self) -> None:
+        self.calls_count += 1
+        if self.pieces:
+            self.reader.feed_data(self.pieces.pop(0))
+        elif not self.reader.is_eof():
+            self.reader.feed_eof()
+
+
+def whole(*pieces: bytes) -> StreamReader:
+    reader = StreamReader()
+    for piece in pieces:
+        reader.feed_data(piece)
+    reader.feed_eof()
+    return reader
+
+
+async def test_a_body_is_read_whole():
+    assert await Wanted(b"one", b"two").reader.read() == b"onetwo"
+    assert await whole(b"one", b"two").read() == b"onetwo"
+    assert await whole().read() == b""
+
+
+async def test_a_body_is_read_by_count():
+    reader = Wanted(b"onetwo", b"three", low_bytes=1).reader
+    assert await reader.read(0) == b""
+    assert [await reader.read(4) for _ in range(5)] == [b"onet", b"wo", b"thre", b"e", b""]
+
+
+async def test_a_body_is_read_as_it_comes():
+    reader = Wanted(b"one", b"two").reader
+    assert [await reader.readany() for _ in range(3)] == [b"one", b"two", b""]
+    reader = Wanted(b"one").reader
+    assert [await reader.readchunk() for _ in range(2)] == [(b"one", False), (b"", False)]
+
+
+async def test_an_exact_count_is_waited_for_and_missed_at_the_end():
+    reader = Wanted(b"one", b"two", b"end").reader
+    assert await reader.readexactly(5) == b"onetw"
+    assert await reader.readexactly(0) == b""
+    with pytest.raises(asyncio.IncompleteReadError) as info:
+        await reader.readexactly(5)
+    assert (info.value.partial, info.value.expected) == (b"oend", 5)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"a\nbc\r\nd"], [b"a", b"\nbc\r", b"\nd"], [b"a\nbc\r\nd", b""]]
+)
+async def test_lines_end_where_they_end(pieces):
+    assert [line async for line in Wanted(*pieces).reader] == [b"a\n", b"bc\r\n", b"d"]
+    reader = Wanted(*pieces).reader
+    assert await reader.readuntil(b"\r\n") == b"a\nbc\r\n"
+
+
+async def test_a_line_that_does_not_end_is_given_up():
+    reader = Wanted(b"1234", b"5678", b"9").reader
+    with pytest.raises(ValueError, match="too big"):
+        await reader.readline()
+    with pytest.raises(ValueError, match="Separator"):
+        await reader.readuntil(b"")
+
+
+async def test_pieces_can_be_iterated_over():
+    reader = Wanted(b"one", b"two", low_bytes=0).reader
+    assert [piece async for piece in reader.iter_chunked(2)] == [b"on", b"e", b"tw", b"o"]
+    assert [piece async for piece in Wanted(b"one", b"two").reader.iter_any()] == [b"one", b"two"]
+    assert [piece async for piece in Wanted(b"one").reader.iter_chunks()] == [(b"one", False)]
+
+
+async def test_what_is_there_is_read_without_waiting():
+    reader = whole(b"onetwo")
+    assert (reader.read_nowait(2), reader.read_nowait()) == (b"on", b"etwo")
+    assert reader.read_nowait() == b""
+
+
+async def test_data_can_be_put_back():
+    reader = whole(b"two")
+    reader.unread_data(b"one")
+    assert await reader.read() == b"onetwo"
+
+
+async def test_the_end_is_told_as_arrived_and_as_reached():
+    reader, calls = StreamReader(), []
+    reader.on_eof(lambda: calls.append("first"))
+    reader.feed_data(b"one")
+    assert (reader.is_eof(), reader.at_eof(), calls) == (False, False, [])
+    waiting = asyncio.create_task(reader.wait_eof())
+    await asyncio.sleep(0)
+    reader.feed_eof()
+    await waiting
+    reader.on_eof(lambda: calls.append("second"))
+    assert (reader.is_eof(), reader.at_eof(), calls) == (True, False, ["first", "second"])
+    assert await reader.readany() == b"one"
+    assert reader.at_eof()
+    assert reader.total_raw_bytes == 3
+
+
+async def test_more_is_wanted_when_the_low_water_mark_is_reached():
+    body = Wanted(low_bytes=4)
+    body.reader.feed_data(b"123456789")
+    assert body.reader.is_full
+    assert body.reader.get_read_buffer_limits() == (4, 8)
+    assert await body.reader.read(1) == b"1"
+    assert (body.reader.is_full, body.calls_count) == (False, 0)
+    assert await body.reader.read(4) == b"2345"
+    assert body.calls_count == 1
+
+
+async def test_two_tasks_cannot_wait_for_the_same_body():
+    reader = StreamReader()
+    waiting = asyncio.create_task(reader.readany())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="one at a time"):
+        await reader.readany()
+    with pytest.raises(RuntimeError, match="one at a time"):
+        reader.read_nowait()
+    reader.feed_data(b"one")
+    assert await waiting == b"one"
+
+
+async def test_a_cancelled_reader_leaves_the_body_to_the_next_one():
+    reader = StreamReader()
+    waiting = asyncio.create_task(reader.readany())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    reader.feed_data(b"one")
+    assert await reader.readany() == b"one"
+
+
+async def test_every_way_of_reading_raises_a_failure_and_what_came_is_gone():
+    reader, calls = StreamReader(), []
+    reader.on_eof(lambda: calls.append("end"))
+    waiting = asyncio.create_task(reader.readexactly(5))
+    reader.feed_data(b"one")
+    await asyncio.sleep(0)
+    failure = ConnectionResetError("The peer left")
+    reader.set_exception(failure)
+    with pytest.raises(ConnectionResetError):
+        await waiting
+    for read in (reader.read, reader.readany, reader.readline, reader.readchunk):
+        with pytest.raises(ConnectionResetError):
+            await read()
+    with pytest.raises(ConnectionResetError):
+        reader.read_nowait()
+    reader.feed_data(b"two")
+    reader.feed_eof()
+    assert (reader.exception(), reader.total_raw_bytes, calls) == (failure, 3, [])
+
+
+class ScriptedTransport(asyncio.Transport):
+    """A socket whose peer keeps what each write brought, until it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.is_gone = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def is_closing(self) -> bool:
+        return self.is_gone
+
+
+@pytest.fixture
+def transport():
+    return ScriptedTransport()
+
+
+@pytest.fixture
+def flow(transport):
+    return WriteFlow(transport)
+
+
+@pytest.fixture
+def writer(flow):
+    return BodyWriter(flow)
+
+
+FRAMED = {
+    Framing.EMPTY: b"",
+    Framing.LENGTH: b"onetw",
+    Framing.CHUNKED: b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n",
+    Framing.CLOSE: b"onetwothree",
+}
+
+
+@pytest.mark.parametrize("framing", FRAMED)
+async def test_a_body_is_written_in_its_framing(framing, writer, transport):
+    writer.send_head(HEAD, framing, 5)
+    await writer.write(b"one")
+    await writer.write(b"")
+    await writer.write(bytearray(b"two"))
+    assert not writer.is_complete
+    await writer.write_eof(memoryview(b"three"))
+    assert b"".join(transport.writes) == HEAD + FRAMED[framing]
+    assert writer.bytes_sent == len(HEAD + FRAMED[framing])
+    assert writer.is_complete
+    await writer.write(b"too late")
+    assert b"".join(transport.writes) == HEAD + FRAMED[framing]
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (Framing.LENGTH, b"one"),
+        (Framing.CHUNKED, b"3\r\none\r\n0\r\n\r\n"),
+        (Framing.CLOSE, b"one"),
+    ],
+)
+async def test_head_and_body_leave_in_one_write(framing, body, writer, transport):
+    writer.send_head(HEAD, framing, 3)
+    assert (transport.writes, writer.has_sent_head) == ([], False)
+    await writer.write_eof(b"one")
+    assert (transport.writes, writer.has_sent_head) == ([HEAD + body], True)
+
+
+async def test_a_head_without_body_leaves_at_the_end(writer, transport):
+    writer.send_head(HEAD, Framing.EMPTY)
+    await writer.write_eof()
+    assert transport.writes == [HEAD]
+    assert writer.is_complete
+
+
+async def test_a_head_can_be_flushed_before_the_body(writer, transport):
+    writer.send_head(HEAD, Framing.LENGTH, 3)
+    writer.flush_head()
+    writer.flush_head()
+    assert transport.writes == [HEAD]
+    await writer.write_eof(b"one")
+    assert transport.writes == [HEAD, b"one"]
+
+
+async def test_fewer_bytes_than_announced_are_not_complete(writer):
+    writer.send_head(HEAD, Framing.LENGTH, 3)
+    await writer.write_eof(b"on")
+    assert not writer.is_complete
+
+
+async def test_a_head_can_be_replaced_until_it_has_left(writer, transport):
+    writer.send_head(b"another", Framing.CHUNKED)
+    writer.send_head(HEAD, Framing.LENGTH, 3)
+    writer.flush_head()
+    with pytest.raises(StateError):
+        writer.send_head(HEAD, Framing.EMPTY)
+    await writer.write_eof(b"one")
+    assert b"".join(transport.writes) == HEAD + b"one"
+
+
+async def test_an_interim_response_goes_out_before_the_head(writer, transport):
+    await writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert not writer.has_sent_head
+    with pytest.raises(StateError):
+        await writer.write_eof(b"one")
+    writer.send_head(HEAD, Framing.LENGTH, 3)
+    await writer.write_eof(b"one")
+    assert transport.writes == [b"HTTP/1.1 102 Processing\r\n\r\n", HEAD + b"one"]
+
+
+async def test_a_buffer_that_changes_later_is_sent_as_it_was(writer, transport):
+    buffer = bytearray(b"one")
+    writer.send_head(HEAD, Framing.CLOSE)
+    await writer.write(buffer)
+    await writer.write(memoryview(buffer))
+    buffer[:] = b"two"
+    assert transport.writes == [HEAD + b"one", b"one"]
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_writer_waits_while_the_peer_reads_too_slowly(end, writer, flow, transport):
+    writer.send_head(HEAD, Framing.CLOSE)
+    flow.pause()
+    writing = asyncio.create_task(writer.write_eof(b"one") if end else writer.write(b"one"))
+    await asyncio.sleep(0)
+    assert transport.writes == [HEAD + b"one"]
+    assert not writing.done()
+    draining = asyncio.create_task(writer.drain())
+    await asyncio.sleep(0)
+    flow.resume()
+    await asyncio.gather(writing, draining)
+
+
+async def test_a_peer_that_left_is_told_to_every_writer(writer, flow, transport):
+    writer.send_head(HEAD, Framing.CHUNKED)
+    flow.pause()
+    writing = asyncio.create_task(writer.write(b"one"))
+    await asyncio.sleep(0)
+    transport.is_gone = True
+    flow.lose()
+    with pytest.raises(ConnectionResetError):
+        await writing
+    for write in (writer.write, writer.write_eof):
+        with pytest.raises(ConnectionResetError, match="Cannot write to closing transport"):
+            await write(b"two")
+    with pytest.raises(ConnectionResetError):
+        await writer.drain()

@@ -1,0 +1,107 @@
+"""Responses that hand their connection over to a receiver."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.web.request import BaseRequest
+from gateway.web.response import StreamResponse, TakeoverResponse
+
+GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HEAD_11 = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Echo:
+    """A receiver that sends back what it gets and closes after a full stop."""
+
+    def __init__(self) -> None:
+        self.asyncio_transport: asyncio.Transport | None = None
+        self.waiting = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.waiting += data
+        self.speak()
+
+    def speak(self) -> None:
+        if self.asyncio_transport is not None:
+            self.asyncio_transport.write(self.waiting)
+            if self.waiting.endswith(b"."):
+                self.asyncio_transport.close()
+            self.waiting = b""
+
+    def eof_received(self) -> bool | None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.asyncio_transport = None
+
+    def pause_writing(self) -> None:
+        return
+
+    def resume_writing(self) -> None:
+        return
+
+
+async def taken_over(request: BaseRequest, **arguments: object) -> TakeoverResponse:
+    echo = Echo()
+    response = TakeoverResponse(echo, **arguments)  # type: ignore[arg-type]
+    await response.prepare(request)
+    echo.asyncio_transport = request.protocol.asyncio_transport
+    echo.speak()
+    return response
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+async def test_a_takeover_with_101_sends_exactly_its_headers_and_hands_the_rest_over(
+    talk: Any,
+) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        return await taken_over(request, status=101, headers=headers)
+
+    answer = await talk(handler, UPGRADE + b"behind the head.")
+
+    assert answer == (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        b"behind the head."
+    )
+
+
+async def test_any_other_takeover_ends_with_the_connection(connected: Any) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        headers = {"Content-Type": "text/event-stream", "Content-Length": "5", "Date": "today"}
+        response = await taken_over(request, headers=headers)
+        with pytest.raises(RuntimeError, match="receiver"):
+            await response.write(b"x")
+        return response
+
+    async with connected(handler) as (reader, writer):
+        writer.write(GET_11)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"behind.")
+        body = await reader.read()
+
+    assert head == (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nDate: today\r\n"
+        b"Connection: close\r\nServer: realtime-gateway\r\n\r\n"
+    )
+    assert body == b"behind."
+
+
+@pytest.mark.parametrize(("wire", "status"), [(HEAD_11, 200), (GET_11, 204)])
+async def test_nothing_takes_over_where_no_body_may_follow(
+    ask: Any, wire: bytes, status: int
+) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        return await taken_over(request, status=status)
+
+    answer = await ask(wire, handler)
+
+    assert answer.status_line == "HTTP/1.1 500 Internal Server Error"
+    assert answer.body == b"" or wire is GET_11

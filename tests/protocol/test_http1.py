@@ -1,0 +1,379 @@
+"""Requests come out whole however their bytes are cut, and what is no request is refused."""
+
+from itertools import pairwise
+
+import httptools
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from protocol.errors import HTTPError
+from protocol.http1 import (
+    HTTP_10,
+    HTTP_11,
+    LAST_CHUNK,
+    EndOfRequest,
+    HeadLimits,
+    RequestDecoder,
+    RequestHead,
+    Upgrade,
+    encode_chunk,
+    encode_head,
+)
+
+HOST = ("Host", "a")
+WEBSOCKET = (("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket"))
+END = EndOfRequest()
+
+
+def head(method="GET", target="/", *headers, version=HTTP_11, host=HOST, **rest):
+    fields = (host, *headers) if host else headers
+    raw_headers = tuple((name.encode(), value.encode()) for name, value in fields)
+    rest = {"keep_alive": True, "upgrade": False, "content_length": None, "chunked": False} | rest
+    proxy = CIMultiDictProxy(CIMultiDict(fields))
+    return RequestHead(
+        method=method,
+        target=target,
+        version=version,
+        headers=proxy,
+        raw_headers=raw_headers,
+        **rest,
+    )
+
+
+def wire_of(*lines, body=b""):
+    return b"\r\n".join([line.encode() for line in lines]) + b"\r\n\r\n" + body
+
+
+def decode(pieces, limits=None):
+    """Return the events with what depends on the cuts joined, and errors as their status."""
+    decoder = RequestDecoder(limits or HeadLimits())
+    events = []
+    for piece in pieces:
+        new = decoder.feed(piece)
+        if events and type(events[-1]) in (Upgrade, int):
+            assert new == []
+        if events and type(events[-1]) is Upgrade:
+            events[-1] = Upgrade(events[-1].tail + piece)
+        for event in new:
+            if type(event) is bytes and events and type(events[-1]) is bytes:
+                events[-1] += event
+            else:
+                events.append(event.status if type(event) is HTTPError else event)
+    return events
+
+
+def cuts(wire):
+    """Yield wire in one piece, in two at every place, and byte by byte."""
+    yield [wire]
+    for i in range(1, len(wire)):
+        yield [wire[:i], wire[i:]]
+    yield [wire[i : i + 1] for i in range(len(wire))]
+
+
+GET = wire_of("GET / HTTP/1.1", "Host: a")
+CHUNKED = ("Transfer-Encoding", "chunked")
+POST_CHUNKED = wire_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")
+
+REQUESTS = {
+    "a request": (GET, [head(), END]),
+    "two requests": (GET + GET, [head(), END, head(), END]),
+    "empty lines before a request": (b"\r\n\r\n" + GET + b"\r\n", [head(), END]),
+    "a field with space around it": (
+        wire_of("GET / HTTP/1.1", "Host: \t a \t ", "X:", "Y:  ", "Z: a b"),
+        [head("GET", "/", ("X", ""), ("Y", ""), ("Z", "a b")), END],
+    ),
+    "the same field twice": (
+        wire_of("GET / HTTP/1.1", "Host: a", "x: 1", "X: 2"),
+        [head("GET", "/", ("x", "1"), ("X", "2")), END],
+    ),
+    "an empty Host": (wire_of("GET / HTTP/1.1", "Host:"), [head(host=("Host", "")), END]),
+    "an address and a port as Host": (
+        wire_of("GET / HTTP/1.1", "Host: [::1]:8080"),
+        [head(host=("Host", "[::1]:8080")), END],
+    ),
+    "an absolute target": (
+        wire_of("GET http://u@b:80/c?d HTTP/1.1", "Host: a"),
+        [head("GET", "http://u@b:80/c?d"), END],
+    ),
+    "an asterisk": (wire_of("OPTIONS * HTTP/1.1", "Host: a"), [head("OPTIONS", "*"), END]),
+    "close": (
+        wire_of("GET / HTTP/1.1", "Host: a", "Connection: x, CLOSE", body=GET),
+        [head("GET", "/", ("Connection", "x, CLOSE"), keep_alive=False), END],
+    ),
+    "HTTP/1.0": (
+        wire_of("GET / HTTP/1.0", body=GET),
+        [head(version=HTTP_10, host=None, keep_alive=False), END],
+    ),
+    "HTTP/1.0 that persists": (
+        wire_of("GET / HTTP/1.0", "Connection: Keep-Alive", body=GET),
+        [
+            head("GET", "/", ("Connection", "Keep-Alive"), version=HTTP_10, host=None),
+            *(END, head(), END),
+        ],
+    ),
+    "a length": (
+        wire_of("POST / HTTP/1.1", "Host: a", "Content-Length: 4 ", body=b"\r\n\r\n" + GET),
+        [
+            head("POST", "/", ("Content-Length", "4"), content_length=4),
+            *(b"\r\n\r\n", END, head(), END),
+        ],
+    ),
+    "a length of 0": (
+        wire_of("POST / HTTP/1.1", "Host: a", "Content-Length: 0", body=GET),
+        [head("POST", "/", ("Content-Length", "0"), content_length=0), END, head(), END],
+    ),
+    "chunks": (
+        POST_CHUNKED + b"4;a=b\r\n\r\n\r\n\r\n00A\r\n0123456789\r\n0\r\n\r\n" + GET,
+        [head("POST", "/", CHUNKED, chunked=True), b"\r\n\r\n0123456789", END, head(), END],
+    ),
+    "no chunks": (
+        POST_CHUNKED + LAST_CHUNK + GET,
+        [head("POST", "/", CHUNKED, chunked=True), END, head(), END],
+    ),
+    "trailers": (
+        POST_CHUNKED + b"1\r\nx\r\n0;e\r\nA: b\r\nC:\r\n\r\n" + GET,
+        [head("POST", "/", CHUNKED, chunked=True), b"x", END, head(), END],
+    ),
+    "a WebSocket": (
+        wire_of("GET / HTTP/1.1", "Host: a", "Connection: keep-alive, Upgrade")[:-2]
+        + b"Upgrade: WebSocket\r\n\r\n\x81\x00GET / HTTP/1.1\r\n",
+        [
+            head("GET", "/", *WEBSOCKET, keep_alive=False, upgrade=True),
+            *(END, Upgrade(b"\x81\x00GET / HTTP/1.1\r\n")),
+        ],
+    ),
+    "a WebSocket behind a body": (
+        wire_of("POST / HTTP/1.1", "Host: a", "Connection: keep-alive, Upgrade")[:-2]
+        + b"Upgrade: WebSocket\r\nContent-Length: 4\r\n\r\nbodytail",
+        [
+            head(
+                *("POST", "/", *WEBSOCKET, ("Content-Length", "4")),
+                **{"keep_alive": False, "upgrade": True, "content_length": 4},
+            ),
+            *(b"body", END, Upgrade(b"tail")),
+        ],
+    ),
+    "a WebSocket in HTTP/1.0": (
+        wire_of(
+            "GET / HTTP/1.0", "Connection: keep-alive, Upgrade", "Upgrade: WebSocket", body=GET
+        ),
+        [head("GET", "/", *WEBSOCKET, version=HTTP_10, host=None), END, head(), END],
+    ),
+    "an Upgrade that no option names": (
+        wire_of("GET / HTTP/1.1", "Host: a", "Upgrade: websocket", body=GET),
+        [head("GET", "/", ("Upgrade", "websocket")), END, head(), END],
+    ),
+    "another upgrade": (
+        wire_of("GET / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: h2c", body=GET),
+        [head("GET", "/", ("Connection", "Upgrade"), ("Upgrade", "h2c")), END, head(), END],
+    ),
+    "another upgrade with a length": (
+        wire_of("PUT / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: h2c")[:-2]
+        + b"Content-Length: %d\r\n\r\n" % len(GET)
+        + GET
+        + GET,
+        [
+            head(
+                *("PUT", "/", ("Connection", "Upgrade"), ("Upgrade", "h2c")),
+                ("Content-Length", str(len(GET))),
+                content_length=len(GET),
+            ),
+            *(GET, END, head(), END),
+        ],
+    ),
+    "another upgrade with chunks": (
+        wire_of("PUT / HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: h2c")[:-2]
+        + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+        + GET,
+        [
+            head(
+                *("PUT", "/", ("Connection", "Upgrade"), ("Upgrade", "h2c"), CHUNKED),
+                chunked=True,
+            ),
+            *(b"x", END, head(), END),
+        ],
+    ),
+    "a tunnel": (
+        wire_of("CONNECT b:80 HTTP/1.1", "Host: a", "Content-Length: 4", body=b"tail"),
+        [
+            head("CONNECT", "b:80", ("Content-Length", "4"), keep_alive=False),
+            *(END, Upgrade(b"tail")),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_come_out_whole_however_the_bytes_are_cut(name):
+    wire, events = REQUESTS[name]
+    for pieces in cuts(wire):
+        assert decode(pieces) == events
+
+
+BROKEN_CHUNKS = {
+    "size with a prefix": b"0x1\r\nx\r\n0\r\n\r\n",
+    "negative size": b"-1\r\nx\r\n0\r\n\r\n",
+    "size with a plus": b"+1\r\nx\r\n0\r\n\r\n",
+    "size with an underscore": b"1_0\r\nx\r\n0\r\n\r\n",
+    "size with a space": b"1 \r\nx\r\n0\r\n\r\n",
+    "no size": b"\r\nx\r\n0\r\n\r\n",
+    "size beyond 64 bits": b"fffffffffffffffff\r\nx",
+    "size ended by LF": b"1\nx\r\n0\r\n\r\n",
+    "LF in an extension": b"1;a\nb\r\nx\r\n0\r\n\r\n",
+    "trailer folded": b"0\r\nA: b\r\n c\r\n\r\n",
+    "length as trailer": b"0\r\nContent-Length: 5\r\n\r\n",
+    "coding as trailer": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_CHUNKS)
+def test_broken_chunks_are_refused_after_the_head(name):
+    for pieces in cuts(BROKEN_CHUNKS[name]):
+        events = decode([POST_CHUNKED, *pieces, GET])
+        assert events == [head("POST", "/", CHUNKED, chunked=True), 400]
+
+
+@pytest.mark.parametrize(
+    "wire", [b"1\r\nxy\r\n0\r\n\r\n", b"1\r\nx\n0\r\n\r\n", b"1\r\nx0\r\n\r\n"]
+)
+def test_bytes_before_a_chunk_breaks_are_not_lost(wire):
+    for pieces in cuts(wire):
+        events = decode([POST_CHUNKED, *pieces, GET])
+        assert events == [head("POST", "/", CHUNKED, chunked=True), b"x", 400]
+
+
+SMALL = HeadLimits(max_head_bytes=80)
+
+
+@pytest.mark.parametrize("chunk", [b"1;a=b\r\nx\r\n", b"0\r\nA: b\r\n"])
+def test_a_slow_stream_of_overhead_is_refused_before_it_is_kept(chunk):
+    decoder = RequestDecoder(SMALL)
+    decoder.feed(POST_CHUNKED)
+    events = [event for _ in range(100) for event in decoder.feed(chunk[:7])]
+    assert isinstance(events[-1], HTTPError)
+
+
+@pytest.mark.parametrize(
+    "wire", [GET[:1], GET[:-1], POST_CHUNKED, POST_CHUNKED + b"1\r\nx\r\n0\r\n"]
+)
+def test_an_end_inside_a_request_is_an_error(wire):
+    decoder = RequestDecoder(HeadLimits())
+    decoder.feed(GET + wire)
+    assert not decoder.is_idle
+    assert [event.status for event in decoder.feed_eof()] == [400]
+    assert decoder.feed(GET) == []
+
+
+@pytest.mark.parametrize("wire", [b"", b"\r\n", GET, POST_CHUNKED + LAST_CHUNK])
+def test_an_end_between_requests_is_none(wire):
+    decoder = RequestDecoder(HeadLimits())
+    decoder.feed(wire)
+    assert decoder.is_idle
+    assert decoder.feed_eof() == []
+    assert decoder.feed(GET) == []
+
+
+TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12)
+VALUES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20)
+FIELDS = st.lists(
+    st.tuples(TOKENS.map("X-{}".format), VALUES.map(lambda text: text.strip(" "))), max_size=5
+)
+BODIES = st.lists(st.binary(min_size=1, max_size=30), max_size=4)
+
+
+@st.composite
+def requests(draw):
+    """Draw the bytes of a request and the events that it is."""
+    method = draw(st.sampled_from(["GET", "POST", "DELETE", "M-SEARCH"]))
+    target = "/" + draw(st.text("az09/?&=%~-", max_size=20))
+    fields, pieces = draw(FIELDS), draw(BODIES)
+    framing = draw(st.sampled_from(["", "length", "chunked"]))
+    body = b"".join(pieces) if framing else b""
+    rest = {}
+    if framing == "length":
+        rest["content_length"] = len(body)
+        fields.append(("Content-Length", str(len(body))))
+    elif framing:
+        rest["chunked"] = True
+        fields.append(("Transfer-Encoding", "chunked"))
+    encoded = b"".join(map(encode_chunk, pieces)) + LAST_CHUNK if rest.get("chunked") else body
+    lines = [f"{method} {target} HTTP/1.1", "Host: a", *map(": ".join, fields)]
+    events = [head(method, target, *fields, **rest), *([body] if body else []), END]
+    return wire_of(*lines, body=encoded), events
+
+
+def cut(wire, places):
+    ends = sorted({place % (len(wire) + 1) for place in places} | {0, len(wire)})
+    return [wire[start:end] for start, end in pairwise(ends)]
+
+
+PLACES = st.lists(st.integers(0, 2000), max_size=8)
+
+
+@given(st.lists(requests(), max_size=4), PLACES)
+def test_requests_survive_the_round_trip_over_any_cuts(drawn, places):
+    wire = b"".join(wire for wire, _ in drawn)
+    events = [event for _, events in drawn for event in events]
+    assert decode(cut(wire, places)) == events
+
+
+@given(requests(), st.integers(0, 500), st.binary(max_size=3), PLACES)
+def test_a_damaged_request_means_the_same_whatever_the_cuts(drawn, place, damage, places):
+    wire, _ = drawn
+    place %= len(wire)
+    damaged = wire[:place] + damage + wire[place + 1 :]
+    assert decode(cut(damaged, places)) == decode([damaged])
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_no_bytes_at_all_make_the_decoder_raise(pieces):
+    decode([*pieces, b"\r\n\r\n", *pieces])
+
+
+class Response:
+    """What llhttp reads of a response; it calls."""
+
+    def __init__(self, wire):
+        self.status, self.fields = "", []
+        parser = httptools.HttpResponseParser(self)
+        parser.feed_data(wire)
+        self.code = parser.get_status_code()
+
+    def on_status(self, status):
+        self.status += status.decode("latin-1")
+
+    def on_header(self, name, value):
+        self.fields.append((name.decode(), value.decode("utf-8", "surrogateescape")))
+
+
+@given(FIELDS)
+def test_a_response_head_survives_the_round_trip(fields):
+    response = Response(encode_head(HTTP_11, 299, "Quite Fine", CIMultiDict(fields)))
+    assert (response.code, response.status) == (299, "Quite Fine")
+    assert response.fields == fields
+
+
+def test_a_response_head_is_its_lines_in_the_given_order():
+    headers = CIMultiDict([("B", "1"), ("a", "\t\udcff"), ("B", "č")])
+    wire = b"HTTP/1.0 200 OK\r\nB: 1\r\na: \t\xff\r\nB: \xc4\x8d\r\n\r\n"
+    assert encode_head(HTTP_10, 200, "OK", headers) == wire
+    assert encode_head(HTTP_11, 200, "", {}) == b"HTTP/1.1 200 \r\n\r\n"
+
+
+@pytest.mark.parametrize("text", ["a\r\nb", "a\r", "\n", "\0", "\n\r", "\t\r"])
+def test_nothing_can_break_a_line_of_a_response_head(text):
+    for reason, headers in ((text, {}), ("OK", {text: "a"}), ("OK", {"X": text})):
+        with pytest.raises(ValueError, match="not allowed"):
+            encode_head(HTTP_11, 200, reason, headers)
+
+
+def test_a_header_that_is_no_text_is_refused():
+    with pytest.raises(TypeError):
+        encode_head(HTTP_11, 200, "OK", {"Content-Length": 1})
+
+
+def test_chunks_are_framed_and_none_of_them_is_the_last_by_accident():
+    assert encode_chunk(b"0123456789") == b"a\r\n0123456789\r\n"
+    assert encode_chunk(b"") == b""
