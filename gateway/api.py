@@ -24,6 +24,8 @@ from protocol.publication import check_channel, data_from_json
 
 # How many publications one request may carry.
 MAX_BATCH_COUNT = 1000
+# How many publications one page of a history has, where the request does not say, and at most.
+DEFAULT_HISTORY_COUNT = 100
 MAX_HISTORY_COUNT = 1000
 
 _DECODER: msgspec.json.Decoder[PublishRequest | list[PublishRequest]] = msgspec.json.Decoder(
@@ -67,7 +69,8 @@ class API:
             text = "publishing needs the API key, as Authorization: Bearer KEY"
             return refuse(401, ErrorCode.UNAUTHORIZED, text, headers=headers)
         try:
-            body = await request.clone(client_max_size=self._max_body_bytes).read()
+            # aiohttp's client_max_size is the first size that is refused.
+            body = await request.clone(client_max_size=self._max_body_bytes + 1).read()
         except HTTPRequestEntityTooLarge:
             text = f"the body is larger than {self._max_body_bytes} bytes"
             return refuse(413, ErrorCode.TOO_LARGE, text)
@@ -77,8 +80,7 @@ class API:
         except MessageError as error:
             return refuse_error(error)
         except BrokerUnavailable as error:
-            text = str(error)
-            return refuse(503, ErrorCode.OVERLOADED, text, headers={"Retry-After": "1"})
+            return _refuse_for_now(error)
         return answer_json(msgspec.json.encode(places if is_batch else places[0]))
 
     def _may_publish(self, request: BaseRequest) -> bool:
@@ -128,19 +130,19 @@ class API:
         try:
             check_channel(channel)
             query = Query(request.rel_url.raw_query_string, ("cursor", "limit", "reverse"))
-            limit = read_integer(
-                "limit", query.one("limit") or "100", at_least=1, at_most=MAX_HISTORY_COUNT
-            )
+            limit = query.one("limit")
             cursor = query.one("cursor")
             page = await self._broker.history(
                 channel,
                 None if cursor is None else position_in(cursor, channel),
-                limit=limit,
+                limit=DEFAULT_HISTORY_COUNT if limit is None else _read_limit(limit),
                 max_bytes=HISTORY_BYTES,
                 is_reverse=_read_flag("reverse", query.one("reverse")),
             )
         except MessageError as error:
             return refuse_error(error)
+        except BrokerUnavailable as error:
+            return _refuse_for_now(error)
         return answer_push(history_page(JSON, channel, page))
 
     async def presence(self, request: BaseRequest, channel: str) -> Response:
@@ -151,6 +153,14 @@ class API:
         except MessageError as error:
             return refuse_error(error)
         return answer_push(presence_page(self._hub, channel))
+
+
+def _refuse_for_now(error: BrokerUnavailable) -> Response:
+    return refuse(503, ErrorCode.OVERLOADED, str(error), headers={"Retry-After": "1"})
+
+
+def _read_limit(text: str) -> int:
+    return read_integer("limit", text, at_least=1, at_most=MAX_HISTORY_COUNT)
 
 
 def _read_flag(name: str, text: str | None) -> bool:

@@ -137,6 +137,8 @@ class SseConfig(Section, frozen=True):
     # The `retry:` of every stream: what a browser waits before it reconnects. Browsers default to
     # 3 s or 5 s.
     retry_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 2000
+    # As websocket.high_water_bytes.
+    high_water_bytes: Bytes = 64 * 1024
 
 
 class LongpollConfig(Section, frozen=True):

@@ -118,7 +118,7 @@ class Node:
         )
 
     async def _send_sessions_away(self) -> None:
-        """Tell every session to come back later, and wait until the last one has gone."""
+        """Tell every session to come back later, and close it."""
         reason = "the node is restarting"
         for count, session in enumerate(tuple(self.hub.sessions), start=1):
             retry_after_ms = random.randint(*RETRY_AFTER_MS)
@@ -136,29 +136,21 @@ class Node:
     async def _answer_metrics(self, request: BaseRequest) -> Response:
         hub, broker = self.hub, self._broker
         subscriptions = sum(each.subscriber_count for each in hub.channels.values())
+        counters = {
+            "gateway_publications_total": ("Publications accepted", broker.publication_count),
+            "gateway_deliveries_total": ("Publications handed to sessions", hub.delivery_count),
+            "gateway_gaps_total": ("Gaps told to clients", hub.gap_count),
+        }
+        gauges = {
+            "gateway_connections": ("Open sockets", len(self._server.connections)),
+            "gateway_sessions": ("Sessions on all transports", len(hub.sessions)),
+            "gateway_subscriptions": ("Subscriptions of all sessions", subscriptions),
+            "gateway_channels": ("Channels that exist", broker.channel_count),
+        }
         text = metrics.render(
             [
-                Metric(
-                    "gateway_connections", "gauge", "Open sockets", len(self._server.connections)
-                ),
-                Metric(
-                    "gateway_sessions", "gauge", "Sessions on all transports", len(hub.sessions)
-                ),
-                Metric("gateway_subscriptions", "gauge", "Subscriptions", subscriptions),
-                Metric("gateway_channels", "gauge", "Channels with a log", broker.channel_count),
-                Metric(
-                    "gateway_publications_total",
-                    "counter",
-                    "Publications accepted",
-                    broker.publication_count,
-                ),
-                Metric(
-                    "gateway_deliveries_total",
-                    "counter",
-                    "Publications handed to sessions",
-                    hub.delivery_count,
-                ),
-                Metric("gateway_gaps_total", "counter", "Gaps told to clients", hub.gap_count),
+                *(Metric(name, "counter", *each) for name, each in counters.items()),
+                *(Metric(name, "gauge", *each) for name, each in gauges.items()),
             ]
         )
         return Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
@@ -173,18 +165,29 @@ async def run(
     """
     node = Node(config, access_log=access_log)
     await node.start()
-    loop = asyncio.get_running_loop()
     asked_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    if ready is not None:
-        ready(node)
+    _on_signals(asked_to_stop.set)
     try:
+        if ready is not None:
+            ready(node)
         await asked_to_stop.wait()
     finally:
-        await node.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        stopping = asyncio.get_running_loop().create_task(node.stop())
+        _on_signals(stopping.cancel)
+        await asyncio.wait([stopping])
+        _on_signals(None)
+    if not stopping.cancelled():
+        stopping.result()
+
+
+def _on_signals(callback: Callable[[], object] | None) -> None:
+    """Have SIGINT and SIGTERM call callback, or do again what they did before."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callback is None:
             loop.remove_signal_handler(number)
+        else:
+            loop.add_signal_handler(number, callback)
 
 
 async def _answer_alive(request: BaseRequest) -> Response:

@@ -434,7 +434,7 @@ export class Gateway extends EventTarget {
     message: (push, subscription, cursor) => {
       if (!subscription.isEstablished) return; // meant for an earlier subscription to the same channel
       const { offset } = subscription;
-      
+      if (offset !== null && push.offset <= offset) return; // repeated
       if (offset !== null && push.offset > offset + 1) this.#tellHole(subscription, push.offset - 1);
       subscription.offset = push.offset;
       this.#tell("message", subscription, { ...push, transport: this.transport });

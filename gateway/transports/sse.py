@@ -63,6 +63,7 @@ class EventStreamTransport:
     ) -> None:
         self._endpoint = endpoint
         self._asyncio_transport: AsyncioTransport = request.protocol.asyncio_transport
+        self._asyncio_transport.set_write_buffer_limits(endpoint.config.sse.high_water_bytes)
         self._has_begun = False
         self.write = self._asyncio_transport.write
         self.session = Session(self, endpoint.encoder_for(channels))
@@ -137,7 +138,7 @@ class EventStreamEndpoint:
     def __init__(self, hub: Hub, heartbeat: Heartbeat, config: Config) -> None:
         self.hub = hub
         self._heartbeat = heartbeat
-        self._config = config
+        self.config = config
         self._encoders: WeakValueDictionary[tuple[str, ...], EventEncoder] = WeakValueDictionary()
 
     async def __call__(self, request: BaseRequest) -> StreamResponse:
@@ -146,7 +147,7 @@ class EventStreamEndpoint:
             query = Query(request.rel_url.raw_query_string, CHANNEL_PARAMETERS)
             wanted = read_wanted(
                 query,
-                max_channels=self._config.longpoll.max_channels,
+                max_channels=self.config.longpoll.max_channels,
                 last_event_id=request.headers.get("Last-Event-ID"),
             )
         except MessageError as error:
@@ -162,7 +163,7 @@ class EventStreamEndpoint:
 
         The HTML standard, section 9.2.3, has it reconnect after `retry` when a 200 ends.
         """
-        body = sse.encode_retry(self._config.sse.retry_ms) + sse.encode_event(
+        body = sse.encode_retry(self.config.sse.retry_ms) + sse.encode_event(
             JSON.encode(error_push(error)), event="error"
         )
         response = Response(body=body, headers=_HEADERS)
@@ -186,7 +187,7 @@ class EventStreamEndpoint:
     ) -> StreamResponse:
         transport = EventStreamTransport(self, request, tuple(each.name for each in streams))
         response = TakeoverResponse(
-            transport, headers=_HEADERS, first=sse.encode_retry(self._config.sse.retry_ms)
+            transport, headers=_HEADERS, first=sse.encode_retry(self.config.sse.retry_ms)
         )
         try:
             await response.prepare(request)

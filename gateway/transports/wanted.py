@@ -1,7 +1,8 @@
 """What a GET of /sse or /poll wants: which channels, each from where."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub, Start
 from gateway.query import Query, read_integer
 from gateway.stream import Stream
@@ -18,7 +19,12 @@ class Wanted(NamedTuple):
     start: Start
 
 
-CHANNEL_PARAMETERS = ("channel", "cursor", "epoch", "offset")
+# What a channel adds to a cursor besides its name: lengths, an epoch of 8 characters, an offset.
+_POSITION_BYTES: Final = 20
+# In base64url 7.3 KiB, so that it fits into a header field of 8 KiB when an EventSource brings it
+# back: its retry would be answered with 431 otherwise, and it would stop for ever.
+_MAX_CURSOR_BYTES: Final = 5500
+CHANNEL_PARAMETERS: Final = ("channel", "cursor", "epoch", "offset")
 
 
 def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -> list[Wanted]:
@@ -33,9 +39,12 @@ def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -
         raise MessageError(ErrorCode.INVALID_FIELD, text)
     if len(channels) > max_channels:
         text = f"{len(channels)} channels asked for; one request may have {max_channels}"
-        raise MessageError(ErrorCode.LIMIT_REACHED, text)
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
     for channel in channels:
         check_channel(channel)
+    if sum(len(channel.encode()) + _POSITION_BYTES for channel in channels) > _MAX_CURSOR_BYTES:
+        text = "the channel names are together too long for a cursor that fits into a request head"
+        raise MessageError(ErrorCode.INVALID_FIELD, text)
     if len(set(channels)) < len(channels):
         raise MessageError(ErrorCode.ALREADY_SUBSCRIBED, "a channel is given twice")
     cursor = query.one("cursor")
@@ -62,13 +71,18 @@ def _read_positions(query: Query, channels: list[str]) -> dict[str, Position]:
 
 
 async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
-    """Return the followed streams of all wanted channels; on failure none is followed."""
+    """Return the followed streams of all wanted channels.
+
+    Raises MessageError where the broker refuses one or is out of reach; then none is followed.
+    """
     streams: list[Stream] = []
     try:
         for channel, _ in wanted:
             streams.append(await hub.follow(channel))
-    except BaseException:
+    except BaseException as error:
         for stream in streams:
             hub.release(stream.name)
+        if isinstance(error, BrokerUnavailable):
+            raise MessageError(ErrorCode.OVERLOADED, str(error)) from None
         raise
     return streams

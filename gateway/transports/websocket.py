@@ -66,8 +66,10 @@ class WebSocketTransport(Listener):
             max_message_bytes=endpoint.config.websocket.max_message_bytes,
             close_timeout_s=endpoint.config.websocket.close_timeout_s,
         )
+        asyncio_transport = request.protocol.asyncio_transport
+        asyncio_transport.set_write_buffer_limits(endpoint.config.websocket.high_water_bytes)
         # A batch goes straight to the socket: this is the call that fan-out consists of.
-        self.write = request.protocol.asyncio_transport.write
+        self.write = asyncio_transport.write
         self.session = Session(self, ENCODERS[codec])
 
     @property

@@ -38,7 +38,9 @@ class Server:
             raise TypeError(f"Server() got unknown options: {', '.join(sorted(unknown))}")
         settings = Settings(handler_cancellation=handler_cancellation, **options)
         self.shared = Shared(settings, loop or asyncio.get_running_loop())
-        access_logger = access_log_class(access_log, access_log_format) if access_log else None
+        access_logger = (
+            access_log_class(access_log, access_log_format) if access_log is not None else None
+        )
         self._responder = Responder(
             handler, request_factory or BaseRequest, settings, access_logger
         )

@@ -79,6 +79,9 @@ class ScriptedSocket:
         self.unread = b""
         self.stream: EventStreamTransport | None = None
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Keep the capacity that the test has chosen."""
+
     def write(self, data: bytes) -> None:
         self.unread += data
         stream = self.stream

@@ -1,4 +1,4 @@
-"""The browser client: no loss, no repeat, whatever happens to connections; seen through the console.
+"""The browser client: no loss, no repeat, whatever connections go through; seen in the console.
 
 Where the page has no means to show it, the client alone is run in the page.
 """
