@@ -73,6 +73,7 @@ class Node:
         await self._runner.cleanup()
         self._heartbeat.stop()
         self._chores.cancel()
+        await asyncio.wait([self._chores])
         await self._broker.stop()
 
     @property

@@ -302,13 +302,10 @@ export class Gateway extends EventTarget {
         return this.#setState("reconnecting", { reason: "the stream broke off" });
       }
       const failure = { code: "no_stream", message: "the event stream cannot be opened", retry: true };
-      try {
-        // EventSource hides what a refusal says; a poll that answers at once has it said again.
-        if (!isRetrying) await this.#poll(this.#query(subscriptions), 0, signal);
-        throw new GatewayError(failure);
-      } catch (error) {
-        this.#failed(error, signal);
-      }
+      // EventSource hides what a refusal says; a poll that answers at once has it said again.
+      const asked = isRetrying ? null : this.#poll(this.#query(subscriptions), 0, signal);
+      const refusal = await asked?.then(() => null, (error) => error);
+      this.#failed(refusal ?? new GatewayError(failure), signal);
     };
     const start = (query) => {
       if (signal.aborted) return;

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+import msgspec
+
 from gateway.answers import answer_json, refuse_error
 from gateway.config import LongpollConfig
 from gateway.hub import Hub
@@ -78,10 +80,11 @@ class PollTransport:
         # Falling behind gives every subscription the offset that it has really been given, even in
         # the middle of a flush.
         self._hub.pause(self.session)
-        cursor = encode_cursor(self.session.positions())
+        positions = self.session.positions()
         self._hub.detach(self.session)
-        return b'{"cursor":"%b","messages":[%b],"gaps":[%b]}' % (
-            cursor.encode(),
+        return b'{"cursor":"%b","positions":%b,"messages":[%b],"gaps":[%b]}' % (
+            encode_cursor(positions).encode(),
+            msgspec.json.encode({name: each._asdict() for name, each in positions.items()}),
             b",".join(self._messages),
             b",".join(self._gaps),
         )

@@ -80,6 +80,9 @@ class EventStreamTransport:
         """Say `closing`, and when to come back, then close."""
         if self._asyncio_transport.is_closing():
             return
+        # Falling behind gives the session the position that it has really been given, even in the
+        # middle of a flush: the client comes back with it.
+        self._endpoint.hub.pause(self.session)
         if retry_after_ms is not None:
             self.write(sse.encode_retry(retry_after_ms))
         self.session.push(closing_push(code, reason, retry_after_ms))

@@ -139,7 +139,8 @@ class Conversation:
         if body is not None:
             body.set_exception(PayloadAccessError("The request has been answered"))
         if not keep_alive or self._is_last or self._awaits_continue:
-            self._close()
+            may_get_more = self._is_body_incoming or not self._intake.is_idle
+            (self._linger if may_get_more else self._close)()
         elif body is None or body.is_eof():
             self._become_idle()
         else:
@@ -148,8 +149,10 @@ class Conversation:
     def close_when_done(self) -> None:
         """Close now if no request is in hand, otherwise after it."""
         self._is_last = True
-        if self._phase in (_IDLE, _HEAD, _DRAINING):
+        if self._phase is _IDLE or self._phase is _HEAD:
             self._close()
+        elif self._phase is _DRAINING:
+            self._linger()
 
     def expire(self) -> None:
         """Act upon the deadline."""
@@ -232,7 +235,7 @@ class Conversation:
         self.deadline = inf
         self._body.set_exception(error)
         if self._phase is _DRAINING:
-            self._close(may_get_more=True)
+            self._linger()
 
     # Between requests, and the end.
 
@@ -263,27 +266,30 @@ class Conversation:
         }
         self._asyncio_transport.write(encode_head(HTTP_11, error.status, phrase, headers) + text)
         self._shared.settings.logger.debug("Refused a request: %s %s", error.status, error.message)
-        self._close(may_get_more=True)
+        self._linger()
 
-    def _close(self, *, may_get_more: bool = False) -> None:
-        """Close once everything written is sent, but not while the peer sends.
+    def _close(self) -> None:
+        """Close once everything written is sent."""
+        self._phase = _CLOSING
+        self.deadline = self._shared.now + self._shared.settings.head_timeout_s
+        self._asyncio_transport.close()
+
+    def _linger(self) -> None:
+        """Close, but hear the peer out first, for the lingering time.
 
         RFC 9112 section 9.6: closing on a peer that is still sending resets the connection, which
-        may take the answer along. So the peer is told that nothing follows and heard out for the
-        lingering time.
+        may take away an answer that it has not read. So it is told that nothing more follows.
         """
-        settings, transport = self._shared.settings, self._asyncio_transport
-        may_get_more = may_get_more or self._is_body_incoming or not self._intake.is_idle
+        lingering_time, transport = self._shared.settings.lingering_time, self._asyncio_transport
+        if lingering_time <= 0 or transport.is_closing():
+            self._close()
+            return
         self._phase = _CLOSING
+        self.deadline = self._shared.now + lingering_time
+        if transport.can_write_eof():
+            transport.write_eof()
         self._intake.take_unparsed()
-        if may_get_more and settings.lingering_time > 0 and not transport.is_closing():
-            self.deadline = self._shared.now + settings.lingering_time
-            if transport.can_write_eof():
-                transport.write_eof()
-            self._regulate_reading()
-        else:
-            self.deadline = self._shared.now + settings.head_timeout_s
-            transport.close()
+        self._regulate_reading()
 
     def _be_late(self) -> None:
         self._refuse(HTTPError(408, "The head did not arrive in time"))

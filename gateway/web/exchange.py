@@ -71,6 +71,8 @@ class Responder:
                 if self._access_logger is not None and self._access_logger.enabled:
                     took_s = task.get_loop().time() - started
                     self._access_logger.log(request, response, took_s)
+        except Exception:  # of a request factory or an access logger that is not ours
+            self._settings.logger.exception("Error around the handler")
         finally:
             connection.finish(keep_alive)
 

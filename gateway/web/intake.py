@@ -1,6 +1,5 @@
 """What a peer has sent and nobody has wanted yet."""
 
-from collections import deque
 from typing import Final
 
 from protocol.http1 import Event, HeadLimits, RequestDecoder, RequestHead, Upgrade
@@ -17,12 +16,21 @@ MAX_REMEMBERED_BYTES: Final = 1024
 class Intake:
     """The requests of one connection, in order, parsed no further than they are taken."""
 
-    __slots__ = ("_decoder", "_events", "_is_http", "_last_data", "_last_head", "_unparsed")
+    __slots__ = (
+        "_decoder",
+        "_events",
+        "_is_between_requests",
+        "_is_http",
+        "_last_data",
+        "_last_head",
+        "_unparsed",
+    )
 
     def __init__(self, limits: HeadLimits) -> None:
         self._decoder = RequestDecoder(limits)
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # latest first
         self._unparsed = b""
+        self._is_between_requests = True
         self._is_http = True
         self._last_data = b""
         self._last_head: RequestHead | None = None
@@ -30,7 +38,7 @@ class Intake:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits here, not even the beginning of a head."""
-        return not self._events and not self._unparsed and self._decoder.is_idle
+        return self._is_between_requests and not self._events and not self._unparsed
 
     @property
     def unparsed_bytes(self) -> int:
@@ -53,30 +61,31 @@ class Intake:
 
         The tail of an Upgrade stays here, and all that follows it.
         """
-        events = self._events
-        while not events:
+        while not self._events:
             if not self._unparsed or not self._is_http:
                 return None
             self._parse()
-        return events.popleft()
+        return self._events.pop()
 
     def _parse(self) -> None:
         """Make events of the next piece."""
-        was_idle = self._decoder.is_idle
+        was_between_requests = self._is_between_requests
         piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
         events = self._decoder.feed(piece)
-        self._events.extend(events)
-        if not events:
-            return
-        if type(last := events[-1]) is Upgrade:
-            self._events.pop()
+        self._is_between_requests = self._decoder.is_idle
+        if events and type(last := events[-1]) is Upgrade:
+            events.pop()
             self._unparsed = last.tail + self._unparsed
             self._is_http = False
-        elif was_idle and len(events) == 2 and len(piece) <= MAX_REMEMBERED_BYTES:
+        elif was_between_requests and len(events) == 2:
             self._remember(piece, events[0])
+        events.reverse()
+        self._events = events
 
     def _remember(self, data: bytes, event: Event) -> None:
-        if type(event) is RequestHead and event.keep_alive and not event.has_body:
+        """Keep the head that data is, unless it needs more than to be handled."""
+        is_small = len(data) <= MAX_REMEMBERED_BYTES
+        if is_small and type(event) is RequestHead and event.keep_alive and not event.has_body:
             self._last_data, self._last_head = data, event
 
     def take_unparsed(self) -> bytes:

@@ -521,12 +521,21 @@ async def test_an_end_of_the_peers_bytes_between_requests_is_not_answered():
     assert await peer.receive() == b""
 
 
-@pytest.mark.parametrize("before", [b"", get("/1"), get("/1") + get("/2")[:9], post("/1", 9)])
-async def test_a_server_that_ends_closes_connections_without_a_handler_now(before):
+@pytest.mark.parametrize("before", [b"", get("/1"), get("/1") + get("/2")[:9]])
+async def test_a_server_that_ends_closes_connections_without_a_request_now(before):
     peer = Peer()
     await peer.send(before)
     peer.conversation.close_when_done()
-    assert peer.transport.end == "closed" or peer.transport.has_eof
+    assert peer.transport.end == "closed"
+
+
+async def test_a_server_that_ends_hears_a_body_out_whose_request_is_answered():
+    peer = Peer(lingering_time=10)
+    assert await peer.send(post("/1", 9)) == b"</1>"
+    peer.conversation.close_when_done()
+    assert (peer.transport.has_eof, peer.transport.end) == (True, None)
+    await peer.wait_until(11)
+    assert peer.transport.end == "aborted"
 
 
 async def test_a_server_that_ends_lets_a_handler_finish():

@@ -235,3 +235,23 @@ async def test_a_logger_that_is_not_enabled_is_not_asked(talk):
 
     await talk(failing(HTTPNotFound()), CLOSE, access_log=logged, access_log_class=Quiet)
     assert logged == []
+
+
+async def test_a_factory_that_fails_closes_the_connection_and_is_logged(talk, caplog):
+    def make(*arguments):
+        raise Failure("deep inside")
+
+    assert await talk(failing(Failure()), GET + CLOSE, request_factory=make) == b""
+    assert str(caplog.records[0].exc_info[1]) == "deep inside"
+
+
+async def test_an_access_logger_that_fails_harms_no_answer(talk, caplog):
+    class Broken(Noted):
+        def log(self, request, response, time):
+            raise Failure("deep inside")
+
+    answers = await talk(
+        failing(HTTPNotFound()), GET + CLOSE, access_log_class=Broken, access_log=[]
+    )
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert len(caplog.records) == 2
