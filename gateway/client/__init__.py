@@ -1,1 +1,1 @@
-"""What the gateway hands to its users: the browser client, the console page and the command-line client."""
+"""What the gateway hands to its users: browser client, console page, command-line client."""

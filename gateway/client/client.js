@@ -54,12 +54,11 @@ export class Gateway extends EventTarget {
   #transports;
   #index = 0; // of the transport in use
   #preferred = 0; // index of the one that last worked
-  #tried = 0; // how many failed in this round
   #subscriptions = new Map(); // by channel
-  #cursor = { text: null, channels: new Set() }; // the newest over several channels, and which
   #isWanted = false;
   #state = "closed";
-  #link = null; // the connection in use: {stop}, on WebSocket also {subscribe, unsubscribe, publish}
+  #abort = null; // the AbortController of the connection in use
+  #link = null; // what that can do besides, on WebSocket only: {subscribe, unsubscribe, publish}
   #timer = null;
   #attempts = 0;
   #connectedAt = 0;
@@ -106,13 +105,13 @@ export class Gateway extends EventTarget {
 
   /** Cut the connection as a failing network would; reconnect after delayMs, or after the backoff. */
   drop(delayMs = null) {
-    if (this.#link) this.#lost({ reason: "dropped by this page", delayMs });
+    if (this.#abort) this.#lost({ reason: "dropped by this page", delayMs });
   }
 
   /** Go on from the positions reached over another transport, or an ordered list of them. */
   switchTransport(transport) {
     this.#transports = checkTransports(transport);
-    this.#index = this.#preferred = this.#tried = this.#attempts = 0;
+    this.#index = this.#preferred = this.#attempts = 0;
     this.reconnect();
   }
 
@@ -125,21 +124,21 @@ export class Gateway extends EventTarget {
     if (this.#subscriptions.has(channel)) throw new Error(`already subscribed to ${channel}`);
     const subscription = { channel, epoch, offset, cursor: null, handlers, isEstablished: false };
     this.#subscriptions.set(channel, subscription);
-    if (this.#link?.subscribe) this.#link.subscribe(subscription);
+    if (this.#link) this.#link.subscribe(subscription);
     else if (this.transport !== "websocket") this.reconnect(); // the channels are part of the address
   }
 
   unsubscribe(channel) {
-    if (!this.#forget(channel)) return;
-    this.#emit("unsubscribed", { channel, reason: "as asked" });
-    if (this.#link?.unsubscribe) this.#link.unsubscribe(channel);
+    if (!this.#subscriptions.delete(channel)) return;
+    if (this.#link) this.#link.unsubscribe(channel);
     else if (this.transport !== "websocket") this.reconnect();
+    this.#emit("unsubscribed", { channel, reason: "as asked" });
   }
 
   /** Publish data, any JSON value; returns its {channel, epoch, offset}, or throws a GatewayError. */
   async publish(channel, data, extra = {}) {
     const publication = { channel, data, ...extra };
-    if (this.#link?.publish && this.#state === "connected") return this.#link.publish(publication);
+    if (this.#link && this.#state === "connected") return this.#link.publish(publication);
     const headers = { "Content-Type": "application/json", ...bearer(this.apiKey ?? this.#options.token) };
     return this.#fetch("publish", { method: "POST", body: JSON.stringify(publication), headers });
   }
@@ -147,19 +146,21 @@ export class Gateway extends EventTarget {
   // --- connecting ---------------------------------------------------------------------------------
 
   #open() {
-    this.#leave();
-    if (this.transport !== "websocket" && this.#subscriptions.size === 0) {
+    this.#leave("replaced by another");
+    const subscriptions = [...this.#subscriptions.values()];
+    if (this.transport !== "websocket" && subscriptions.length === 0) {
       return this.#setState("idle", { reason: "no channel to listen to" });
     }
-    for (const subscription of this.#subscriptions.values()) subscription.isEstablished = false;
+    for (const subscription of subscriptions) subscription.isEstablished = false;
+    this.#abort = new AbortController();
+    this.#link = this.#links[this.transport](this.#abort.signal, subscriptions);
     this.#setState("connecting");
-    this.#link = this.#links[this.transport]();
   }
 
-  #leave(reason = "replaced by another") {
+  #leave(reason) {
     clearTimeout(this.#timer);
-    this.#link?.stop(reason);
-    this.#link = null;
+    this.#abort?.abort(reason);
+    this.#abort = this.#link = null;
   }
 
   #end(reason) {
@@ -172,7 +173,6 @@ export class Gateway extends EventTarget {
   #connected() {
     if (this.#state === "connected") return;
     this.#preferred = this.#index;
-    this.#tried = 0;
     this.#connectedAt = performance.now();
     this.#setState("connected");
   }
@@ -182,12 +182,8 @@ export class Gateway extends EventTarget {
     const hasWorked = this.#state === "connected";
     this.#leave(reason);
     if (!reconnect || (code >= 3500 && code <= 3999)) return this.#end(reason);
-    if (!hasWorked && ++this.#tried < this.#transports.length) {
-      this.#index = (this.#index + 1) % this.#transports.length;
-      return this.#open();
-    }
-    this.#tried = 0;
-    this.#index = this.#preferred;
+    if (!hasWorked) this.#index = (this.#index + 1) % this.#transports.length;
+    if (this.#index !== this.#preferred) return this.#open(); // each has one try before all wait
     if (hasWorked && performance.now() - this.#connectedAt > STABLE_MS) this.#attempts = 0;
     const delay = Math.round(delayMs ?? Math.max(atLeastMs, backoff(this.#attempts++)));
     this.#setState("reconnecting", { reason, delayMs: delay });
@@ -195,14 +191,14 @@ export class Gateway extends EventTarget {
   }
 
   #links = {
-    websocket: () => this.#openWebSocket(),
-    sse: () => this.#openSse(),
-    longpoll: () => this.#openLongPoll(),
+    websocket: (signal) => this.#openWebSocket(signal),
+    sse: (...args) => void this.#openSse(...args).catch((error) => this.#failed(error, ...args)),
+    longpoll: (...args) => void this.#openLongPoll(...args).catch((error) => this.#failed(error, ...args)),
   };
 
-  // --- transports: each returns the link that #link holds -----------------------------------------
+  // --- transports: each works until signal ends it ------------------------------------------------
 
-  #openWebSocket() {
+  #openWebSocket(signal) {
     const socket = new WebSocket(new URL("ws", this.#base.href.replace(/^http/, "ws")), ["gateway.v1.json"]);
     const pending = new Map(); // by command id: settle(reply), and abandon(error) for a reply that will not come
     let lastId = 0;
@@ -216,10 +212,10 @@ export class Gateway extends EventTarget {
       socket.send(JSON.stringify({ id: lastId, ...command }));
     };
     const subscribe = (subscription) => {
-      const { channel } = subscription;
+      const { channel, epoch, offset } = subscription;
       const isCurrent = () => isReady && this.#subscriptions.get(channel) === subscription;
       if (!isCurrent()) return; // before the welcome, which subscribes to everything; or given up
-      send({ type: "subscribe", channel, ...this.#resumeFields(subscription) }, (reply) => {
+      send({ type: "subscribe", channel, epoch, offset }, (reply) => {
         if (!isCurrent()) return;
         if (reply.type !== "error") this.#receive(reply);
         else if (reply.retry) setTimeout(subscribe, backoff(2), subscription);
@@ -241,7 +237,7 @@ export class Gateway extends EventTarget {
         else this.#lost({ reason: reply.message, reconnect: reply.retry });
       });
     };
-    socket.onmessage = ({ data }) => {
+    const receive = ({ data }) => {
       heardAt = performance.now();
       awaitingSince = null;
       const push = this.#parse(data);
@@ -251,8 +247,10 @@ export class Gateway extends EventTarget {
       else if (push.type === "welcome") welcome(push);
       else this.#receive(push);
     };
-    socket.onclose = ({ code, reason }) =>
+    const fail = ({ code, reason }) =>
       this.#lost({ code, reason: reason || `the connection closed with code ${code}` });
+    socket.addEventListener("message", receive, { signal });
+    socket.addEventListener("close", fail, { signal });
     // Scripts do not see the pings of WebSocket, so silence is answered with a ping of the client protocol.
     const watch = setInterval(() => {
       const now = performance.now();
@@ -263,7 +261,14 @@ export class Gateway extends EventTarget {
         this.#lost({ reason: "the gateway does not answer" });
       }
     }, WATCH_MS);
-
+    signal.addEventListener("abort", () => {
+      isReady = false;
+      clearInterval(watch);
+      socket.close();
+      const message = `it may have been published, but the connection ended before the reply: ${signal.reason}`;
+      const error = new GatewayError({ code: "disconnected", message, retry: true });
+      for (const { abandon } of pending.values()) abandon(error);
+    });
     return {
       subscribe,
       unsubscribe: (channel) => isReady && send({ type: "unsubscribe", channel }),
@@ -272,91 +277,73 @@ export class Gateway extends EventTarget {
           const settle = (reply) => (reply.type === "error" ? reject(new GatewayError(reply)) : resolve(reply));
           send({ type: "publish", ...publication }, settle, reject);
         }),
-      stop: (reason) => {
-        isReady = false;
-        clearInterval(watch);
-        socket.onmessage = socket.onclose = null;
-        socket.close();
-        const message = `it may have been published, but the connection ended before the reply: ${reason}`;
-        for (const { abandon } of pending.values()) {
-          abandon(new GatewayError({ code: "disconnected", message, retry: true }));
-        }
-      },
     };
   }
 
-  #openSse() {
-    const abort = new AbortController();
-    const { signal } = abort;
-    const subscriptions = [...this.#subscriptions.values()];
-    let source = null;
+  async #openSse(signal, subscriptions) {
+    await this.#locate(subscriptions, signal);
+    if (signal.aborted) return;
+    const source = new EventSource(new URL(`sse?${query(subscriptions)}`, this.#base));
     let hasOpened = false; // since it was made or last failed
     const receive = ({ type, data, lastEventId }) => {
       if (type === "subscribed") this.#connected();
-      this.#receive(this.#parse(data), lastEventId || null, subscriptions);
+      this.#receive(this.#parse(data), lastEventId || null);
     };
     const fail = async () => {
       const isRetrying = source.readyState === EventSource.CONNECTING;
       if (isRetrying && hasOpened) {
         hasOpened = false; // it reconnects once with Last-Event-ID, after the delay the gateway chose by `retry:`
+        for (const subscription of subscriptions) subscription.isEstablished = false;
         return this.#setState("reconnecting", { reason: "the stream broke off" });
       }
-      const failure = { code: "no_stream", message: "the event stream cannot be opened", retry: true };
       // EventSource hides what a refusal says; a poll that answers at once has it said again.
-      const asked = isRetrying ? null : this.#poll(this.#query(subscriptions), 0, signal);
-      const refusal = await asked?.then(() => null, (error) => error);
-      this.#failed(refusal ?? new GatewayError(failure), signal);
+      if (!isRetrying) await this.#poll(subscriptions, 0, signal);
+      throw new GatewayError({ code: "no_stream", message: "the event stream cannot be opened", retry: true });
     };
-    const start = (query) => {
-      if (signal.aborted) return;
-      source = new EventSource(new URL(`sse?${query}`, this.#base));
-      source.onopen = () => (hasOpened = true);
-      for (const type of ["message", "subscribed", "gap", "unsubscribed", "closing"]) {
-        source.addEventListener(type, receive);
-      }
-      // A failure of the stream and an `error` the gateway sends are both events of this name; one has data.
-      source.addEventListener("error", (event) => (event.data === undefined ? fail() : receive(event)));
-    };
-    this.#resumeQuery(subscriptions, signal).then(start, (error) => this.#failed(error, signal));
-    return {
-      stop: () => {
-        abort.abort();
-        source?.close();
-      },
-    };
+    source.onopen = () => (hasOpened = true);
+    for (const type of ["message", "subscribed", "gap", "unsubscribed", "closing"]) {
+      source.addEventListener(type, receive);
+    }
+    // A failure of the stream and an `error` the gateway sends are both events of this name; one has data.
+    source.addEventListener("error", (event) => {
+      if (event.data !== undefined) receive(event);
+      else fail().catch((error) => this.#failed(error, signal, subscriptions));
+    });
+    signal.addEventListener("abort", () => source.close());
   }
 
-  #openLongPoll() {
-    const abort = new AbortController();
-    const { signal } = abort;
-    const subscriptions = [...this.#subscriptions.values()];
-    const run = async () => {
-      let timeoutS = 0; // the first answers at once: it proves the connection and brings a cursor
-      while (!signal.aborted) {
-        const startedAt = performance.now();
-        const answer = await this.#poll(await this.#resumeQuery(subscriptions, signal), timeoutS, signal);
-        if (signal.aborted) return; // unread, so it will be asked for again
-        this.#connected();
-        this.#answer(answer, subscriptions);
-        const isEarly = timeoutS > 0 && performance.now() - startedAt < EMPTY_POLL_PAUSE_MS;
-        const isEmpty = answer.messages.length + answer.gaps.length === 0;
-        if (isEarly && isEmpty) await new Promise((resolve) => setTimeout(resolve, EMPTY_POLL_PAUSE_MS));
-        timeoutS = POLL_TIMEOUT_S;
-      }
-    };
-    run().catch((error) => this.#failed(error, signal));
-    return { stop: () => abort.abort() };
+  async #openLongPoll(signal, subscriptions) {
+    await this.#locate(subscriptions, signal);
+    let timeoutS = 0; // the first answers at once, which proves the connection
+    while (!signal.aborted) {
+      const startedAt = performance.now();
+      const answer = await this.#poll(subscriptions, timeoutS, signal);
+      if (signal.aborted) return; // unread, so it will be asked for again
+      this.#connected();
+      this.#take(answer, subscriptions, signal);
+      const isEarly = timeoutS > 0 && performance.now() - startedAt < EMPTY_POLL_PAUSE_MS;
+      const isEmpty = answer.messages.length + answer.gaps.length === 0;
+      if (isEarly && isEmpty) await new Promise((resolve) => setTimeout(resolve, EMPTY_POLL_PAUSE_MS));
+      timeoutS = POLL_TIMEOUT_S;
+    }
+  }
+
+  /** Give channels without a position one where others have theirs: a request holds them for all or for none. */
+  async #locate(subscriptions, signal) {
+    const added = subscriptions.filter(({ epoch }) => epoch === null);
+    if (added.length === 0 || added.length === subscriptions.length) return;
+    this.#take(await this.#poll(added, 0, signal), added, signal);
   }
 
   /** Deal with a request that failed: over HTTP one refused channel fails it for all, so each is asked for. */
-  async #failed(error, signal) {
+  async #failed(error, signal, subscriptions) {
     let isRefused = false;
-    for (const subscription of error.retry ? [] : [...this.#subscriptions.values()]) {
+    for (const subscription of error.retry ? [] : subscriptions) {
+      const refusal = await this.#poll([subscription], 0, signal).catch((reason) => reason);
       if (signal.aborted) return;
-      const query = this.#query([subscription]);
-      await this.#poll(query, 0, signal).catch((refusal) => {
-        if (!signal.aborted && !refusal.retry) isRefused = this.#refuse(subscription, refusal) || isRefused;
-      });
+      if (refusal.retry !== false) continue;
+      this.#refuse(subscription, refusal);
+      isRefused = true;
     }
     if (signal.aborted) return;
     if (isRefused) return this.#open();
@@ -364,89 +351,41 @@ export class Gateway extends EventTarget {
     this.#lost({ reason: error.message, atLeastMs: error.retryAfterMs });
   }
 
-  // --- positions ----------------------------------------------------------------------------------
-
-  #hasCursor({ channel }) {
-    return this.#cursor.channels.has(channel);
-  }
-
-  /** Where to go on in one channel, as fields of `subscribe`. */
-  #resumeFields(subscription) {
-    const { epoch, offset } = subscription;
-    if (epoch !== null) return { epoch, offset };
-    return this.#hasCursor(subscription) ? { cursor: this.#cursor.text } : {};
-  }
-
-  /**
-   * Where to go on in all channels, as a query: a position for each, or one cursor, which starts a channel that it does
-   * not hold from now. So where new channels join known ones, a poll that answers at once exchanges the positions of
-   * those for a cursor; unless there are channels that only the last cursor knows, because polls tell no epoch.
-   */
-  async #resumeQuery(subscriptions, signal) {
-    const known = subscriptions.filter(({ epoch }) => epoch !== null);
-    const isByCursor = subscriptions.some((one) => one.epoch === null && this.#hasCursor(one));
-    if (!isByCursor && known.length > 0 && known.length < subscriptions.length) {
-      this.#answer(await this.#poll(this.#query(known), 0, signal), known);
-    }
-    return this.#query(subscriptions);
-  }
-
-  #query(subscriptions) {
-    const query = new URLSearchParams(subscriptions.map(({ channel }) => ["channel", channel]));
-    if (subscriptions.every(({ epoch }) => epoch !== null)) {
-      for (const { epoch, offset } of subscriptions) {
-        query.append("epoch", epoch);
-        query.append("offset", offset);
-      }
-    } else if (subscriptions.some((one) => this.#hasCursor(one))) {
-      query.append("cursor", this.#cursor.text);
-    }
-    return query;
-  }
-
-  #keepCursor(text, subscriptions) {
-    this.#cursor = { text, channels: new Set(subscriptions.map(({ channel }) => channel)) };
-  }
-
   // --- receiving ----------------------------------------------------------------------------------
 
-  #receive(push, cursor = null, subscriptions = []) {
-    if (cursor) this.#keepCursor(cursor, subscriptions);
+  #receive(push, cursor = null) {
     const subscription = this.#subscriptions.get(push.channel);
     if (subscription || push.channel === undefined) this.#pushes[push.type]?.(push, subscription, cursor);
   }
 
   #pushes = {
     subscribed: (push, subscription) => {
-      const { epoch, offset } = subscription;
-      // One taken up by a cursor learns only here which epoch its offset belongs to.
-      const isSameLog = epoch === null ? push.recovered : epoch === push.epoch;
-      subscription.isEstablished = true;
-      subscription.epoch = push.epoch;
-      if (!isSameLog || offset === null) subscription.offset = push.offset;
+      const { epoch, offset, isEstablished } = subscription;
+      Object.assign(subscription, { epoch: push.epoch, isEstablished: true });
+      if (push.epoch !== epoch) subscription.offset = push.offset;
       else if (push.offset > offset) this.#tellHole(subscription, push.offset);
-      this.#tell("subscribed", subscription, push);
+      if (!isEstablished) this.#tell("subscribed", subscription, push);
       this.#tellPosition(subscription, push.cursor);
     },
     message: (push, subscription, cursor) => {
-      if (!subscription.isEstablished) return; // meant for an earlier subscription to the same channel
-      const { offset } = subscription;
-      if (offset !== null && push.offset <= offset) return; // repeated
-      if (offset !== null && push.offset > offset + 1) this.#tellHole(subscription, push.offset - 1);
+      const { offset, isEstablished } = subscription;
+      if (!isEstablished || push.offset <= offset) return; // meant for an earlier subscription, or repeated
+      if (push.offset > offset + 1) this.#tellHole(subscription, push.offset - 1);
       subscription.offset = push.offset;
       this.#tell("message", subscription, { ...push, transport: this.transport });
       this.#tellPosition(subscription, cursor);
     },
     gap: (push, subscription, cursor) => {
-      const reached = push.reason === "epoch" ? 0 : (subscription.offset ?? 0); // with a new epoch offsets begin anew
-      const isNews = push.to > reached || push.reason === "epoch";
-      subscription.epoch = push.epoch;
-      subscription.offset = Math.max(reached, push.to);
-      if (isNews) this.#tell("gap", subscription, { ...push, from: Math.max(push.from, reached + 1) });
+      if (!subscription.isEstablished) return;
+      const isNewLog = push.reason === "epoch" || push.epoch !== subscription.epoch;
+      const reached = isNewLog ? 0 : subscription.offset; // in a new log offsets begin anew
+      Object.assign(subscription, { epoch: push.epoch, offset: Math.max(reached, push.to) });
+      const detail = { ...push, from: Math.max(push.from, reached + 1) };
+      if (isNewLog || push.to > reached) this.#tell("gap", subscription, detail);
       this.#tellPosition(subscription, cursor);
     },
     unsubscribed: ({ channel, reason }) => {
-      this.#forget(channel);
+      this.#subscriptions.delete(channel);
       this.#emit("unsubscribed", { channel, reason: reason ?? "by the gateway" });
     },
     error: (push) => this.#emit("error", new GatewayError(push)),
@@ -454,37 +393,33 @@ export class Gateway extends EventTarget {
       this.#lost({ code, reason, reconnect, delayMs }),
   };
 
-  /** Take in the answer to a poll, whose messages and gaps come in two lists, in the order of offsets. */
-  #answer({ cursor, messages, gaps }, subscriptions) {
-    for (const subscription of subscriptions.filter(({ isEstablished }) => !isEstablished)) {
-      subscription.isEstablished = true;
-      this.#tell("subscribed", subscription, { ...position(subscription), recovered: null });
+  /** Receive the answer to a poll as the pushes that a connection would have brought. */
+  #take({ cursor, positions, messages, gaps }, subscriptions, signal) {
+    const pushes = [...messages];
+    for (const gap of gaps.toReversed()) {
+      const isLater = ({ channel, from, offset = from }) => channel === gap.channel && offset > gap.to;
+      const at = pushes.findIndex(isLater);
+      pushes.splice(at < 0 ? pushes.length : at, 0, gap);
     }
-    for (const gap of gaps.filter(({ reason }) => reason === "epoch")) this.#receive(gap);
-    let waiting = gaps.filter(({ reason }) => reason !== "epoch");
-    for (const message of messages) {
-      const isDue = (gap) => gap.channel === message.channel && gap.from < message.offset;
-      for (const gap of waiting.filter(isDue)) this.#receive(gap);
-      waiting = waiting.filter((gap) => !isDue(gap));
-      this.#receive(message);
+    const begun = subscriptions.filter(({ isEstablished }) => !isEstablished);
+    const replies = begun.map(({ channel, epoch }) => {
+      const first = pushes.find((push) => push.channel === channel);
+      const offset = first ? (first.offset ?? first.from) - 1 : positions[channel].offset;
+      const recovered = epoch !== null && first?.type !== "gap";
+      return { type: "subscribed", ...positions[channel], channel, offset, recovered };
+    });
+    for (const push of [...replies, ...pushes]) {
+      if (signal.aborted) return; // the rest will be asked for again
+      this.#receive(push);
     }
-    for (const gap of waiting) this.#receive(gap);
-    this.#keepCursor(cursor, subscriptions);
     for (const subscription of subscriptions) this.#tellPosition(subscription, cursor);
   }
 
   #refuse(subscription, error) {
     const { channel } = subscription;
-    if (this.#subscriptions.get(channel) !== subscription) return false;
-    this.#forget(channel);
+    this.#subscriptions.delete(channel);
     this.#tell("error", subscription, Object.assign(error, { channel }));
     this.#emit("unsubscribed", { channel, reason: error.message });
-    return true;
-  }
-
-  #forget(channel) {
-    this.#cursor.channels.delete(channel);
-    return this.#subscriptions.delete(channel);
   }
 
   // --- telling ------------------------------------------------------------------------------------
@@ -525,24 +460,20 @@ export class Gateway extends EventTarget {
     return JSON.parse(text, this.#options.reviver);
   }
 
-  #poll(query, timeoutS, signal) {
+  #poll(subscriptions, timeoutS, signal) {
     const limit = AbortSignal.timeout(1000 * timeoutS + ANSWER_TIMEOUT_MS);
     const init = { cache: "no-store", headers: bearer(this.#options.token), signal: AbortSignal.any([signal, limit]) };
-    return this.#fetch(`poll?${query}&timeout=${timeoutS}`, init);
+    return this.#fetch(`poll?${query(subscriptions)}&timeout=${timeoutS}`, init);
   }
 
   async #fetch(path, init) {
-    let response = null;
-    let body = null;
-    try {
-      response = await fetch(new URL(path, this.#base), init);
-      body = this.#parse(await response.text());
-    } catch (error) {
+    const response = await fetch(new URL(path, this.#base), init).catch((error) => {
       const message = `the gateway cannot be reached (${error.message})`;
-      if (!response) throw new GatewayError({ code: "unreachable", message, retry: true });
-    }
-    if (response.ok && body !== null) return body;
+      throw new GatewayError({ code: "unreachable", message, retry: true });
+    });
+    const body = await response.text().then((text) => this.#parse(text)).catch(() => null);
     const { ok, status } = response;
+    if (ok && body !== null) return body;
     const retry = ok || status >= 500 || status === 408 || status === 429;
     const retryAfterMs = 1000 * response.headers.get("Retry-After") || null;
     const message = `the answer had status ${status} and was not the gateway's`;
@@ -559,6 +490,13 @@ function checkTransports(transport) {
 
 function position({ channel, epoch, offset, cursor }) {
   return { channel, epoch, offset, cursor };
+}
+
+/** Where to go on in the channels of subscriptions, of which all have a position or none has. */
+function query(subscriptions) {
+  const isLocated = subscriptions.every(({ epoch }) => epoch !== null);
+  const names = isLocated ? ["channel", "epoch", "offset"] : ["channel"];
+  return new URLSearchParams(subscriptions.flatMap((one) => names.map((name) => [name, one[name]])));
 }
 
 function bearer(credential) {

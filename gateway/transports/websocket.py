@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from gateway.answers import refuse
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
-from gateway.answers import refuse
 from gateway.web.request import BaseRequest
 from gateway.web.response import StreamResponse, TakeoverResponse
 from gateway.web.websocket_connection import Listener, WebSocketConnection

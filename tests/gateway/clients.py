@@ -115,6 +115,7 @@ class EventStream(Socket):
     headers: CIMultiDict[str]
     last_event_id: str | None = None
     retry_ms: int | None = None
+    comment_count = 0
 
     async def read_block(self) -> list[str]:
         """Return the lines up to an empty one; none at the end of the stream."""
@@ -122,6 +123,7 @@ class EventStream(Socket):
         async with bounded():
             while line := (await self.reader.readline()).decode().rstrip("\n"):
                 lines.append(line)
+                self.comment_count += line.startswith(":")
         return lines
 
     async def read_event(self) -> tuple[str, str]:

@@ -105,17 +105,16 @@ async def open_raw_websocket(clients: Gateway, **options: Any) -> RawWebSocket:
 
 async def is_told(client: Socket | WebSocketClient) -> bool:
     """Whether client was told of the restart, by whatever it has left to read."""
-    if isinstance(client, EventStream | RawWebSocket):
-        while (push := await client.read())["type"] == "message":
-            pass
-        return (push["type"], push["code"]) == ("closing", 1012)
+    if type(client) is Socket:
+        reply = await client.read_reply()
+        return reply.status == 200 and "cursor" in reply.json
+    while (push := await client.read())["type"] == "message":
+        pass
     if isinstance(client, WebSocketClient):
-        closing = await client.read()
         async with bounded():
             await client.connection.wait_closed()
-        return (closing["type"], client.connection.close_code) == ("closing", 1012)
-    reply = await client.read_reply()
-    return reply.status == 200 and "cursor" in reply.json
+        assert client.connection.close_code == 1012
+    return (push["type"], push["code"]) == ("closing", 1012)
 
 
 @every_signal
@@ -141,6 +140,7 @@ async def test_publishers_at_work_are_no_reason_not_to_end(serving, loop) -> Non
         publishing = [asyncio.ensure_future(publish_to_the_end(clients)) for _ in range(10)]
         await reader.read_many(50)
         process.signal(signal.SIGTERM)
+        assert await is_told(reader)
         assert all(await asyncio.gather(*publishing))
         assert await process.wait_end() == (0, "")
 

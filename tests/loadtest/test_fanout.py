@@ -42,7 +42,7 @@ async def test_a_target_that_is_no_gateway_is_named(target: str) -> None:
     run = Fanout(
         target.replace("/ws", "/healthz"), subscriber_count=1, in_flight_count=1, data_bytes=2
     )
-    with pytest.raises(LoadError, match="HTTP.1.1 200"):
+    with pytest.raises(LoadError, match=r"HTTP.1\.1 200"):
         await run.run(seconds=0.1, server=None)
 
 

@@ -20,6 +20,11 @@ def offsets(answer: dict) -> list[int]:
     return [push["offset"] for push in answer["messages"]]
 
 
+def check_empty(answer: dict, cursor: str) -> None:
+    """Fail unless answer tells nothing, and to go on from cursor."""
+    assert (answer["cursor"], answer["messages"], answer["gaps"]) == (cursor, [], [])
+
+
 # --- answers ------------------------------------------------------------------------------------
 
 
@@ -31,7 +36,7 @@ async def test_timeout_0_answers_at_once_which_is_how_a_client_gets_its_first_cu
     second = await gateway.poll(channel="a", cursor=first["cursor"], timeout=0)
     assert second["messages"] == [{"type": "message", "channel": "a", "offset": 2, "data": "after"}]
     third = await gateway.poll(channel="a", cursor=second["cursor"], timeout=0)
-    assert third == {"cursor": second["cursor"], "messages": [], "gaps": []}
+    check_empty(third, second["cursor"])
 
 
 async def test_the_answer_is_json_that_no_cache_keeps_on_a_connection_that_stays(gateway):
@@ -82,7 +87,7 @@ async def test_two_waiting_polls_get_the_same_publication(gateway):
 async def test_nothing_new_is_an_empty_answer_at_the_timeout_with_the_same_cursor(gateway):
     cursor = (await gateway.poll(channel="a", timeout=0))["cursor"]
     answer = await gateway.poll(channel="a", cursor=cursor, timeout=0.05)
-    assert answer == {"cursor": cursor, "messages": [], "gaps": []}
+    check_empty(answer, cursor)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +127,14 @@ async def test_a_poll_is_woken_by_any_of_its_channels_and_moves_all_on(gateway):
     assert [push["data"] for push in answer["messages"]] == [2]
 
 
-async def test_epoch_and_offset_are_as_good_as_a_cursor(gateway):
+async def test_epoch_and_offset_are_as_good_as_a_cursor_and_told_with_it(gateway):
     (place, *_) = await gateway.publish("a", 1, 2, 3)
     answer = await gateway.poll(channel="a", epoch=place["epoch"], offset=1)
     assert offsets(answer) == [2, 3]
+    assert answer["positions"] == {"a": {"epoch": place["epoch"], "offset": 3}}
+    check_empty(
+        await gateway.poll(channel="a", timeout=0, **answer["positions"]["a"]), answer["cursor"]
+    )
 
 
 async def test_binary_is_base64_key_and_tags_come_along(gateway):
@@ -297,4 +306,4 @@ async def test_a_stop_answers_waiting_polls_with_their_cursor(gateway):
         tasks.create_task(gateway.stop())
         reply = await poll.read_reply()
     assert reply.status == 200
-    assert reply.json == {"cursor": cursor, "messages": [], "gaps": []}
+    check_empty(reply.json, cursor)

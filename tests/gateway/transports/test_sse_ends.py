@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -151,13 +152,18 @@ async def test_a_reader_that_goes_while_it_lags_comes_back_to_where_it_was():
 
 
 async def test_a_lagging_stream_gets_no_comments_on_top():
-    async with serving(heartbeat=HeartbeatConfig(interval_s=0.01)) as gateway:
-        healthy = await subscribe(gateway)
+    async with serving(heartbeat=HeartbeatConfig(interval_s=0.1)) as gateway:
         stream = await open_slowly(gateway)
-        last = await stall(gateway, healthy)
-        account = Account()
-        await read_up_to(stream, account, last)
+        last = await stall(gateway, await subscribe(gateway))
+        other = await gateway.event_stream(channel="b")
+        while other.comment_count < 10:
+            await other.read_block()
+        account, counts = Account(), []
+        while account.offset < last:
+            account.add(await stream.read())
+            counts.append(stream.comment_count)
         assert account.seen == list(range(1, last + 1))
+        assert all(after - before < 10 for before, after in pairwise(counts))
 
 
 # --- a reader that goes -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from gateway.web.exceptions import HTTPFound, HTTPNotFound
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse
+from gateway.web.server import Server
 from protocol.errors import HTTPError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -255,3 +256,39 @@ async def test_an_access_logger_that_fails_harms_no_answer(talk, caplog):
     )
     assert answers.count(b"HTTP/1.1 ") == 2
     assert len(caplog.records) == 2
+
+
+class CountingTransport(asyncio.Transport):
+    """A socket that counts what is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def is_closing(self):
+        return False
+
+    def write(self, data):
+        self.writes.append(data)
+
+
+async def test_a_plain_response_costs_one_write_and_one_task():
+    async def handler(request):
+        return Response(text="OK")
+
+    def make_task(loop, coroutine, **options):
+        tasks.append(asyncio.Task(coroutine, loop=loop, **options))
+        return tasks[-1]
+
+    tasks, transport = [], CountingTransport()
+    connection = Server(handler, access_log=None, tcp_keepalive=False)()
+    connection.connection_made(transport)
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make_task)
+    for path in (b"/", b"/", b"/other"):
+        connection.data_received(GET.replace(b"/", path, 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    loop.set_task_factory(None)
+    assert [answer[-6:] for answer in transport.writes] == [b"\r\n\r\nOK"] * 3
+    assert len(tasks) == 3

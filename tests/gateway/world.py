@@ -1,0 +1,154 @@
+"""A hub whose turns and time pass only when told to, and scripted sockets: all else is real."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gateway.brokers.memory import MemoryBroker
+from gateway.config import ChannelsConfig, HubConfig
+from gateway.hub import Hub, Start
+from gateway.session import Encode, Positions, Session
+from gateway.stream import Draft, Stream
+from gateway.transports.sse import EventStreamEndpoint, EventStreamTransport
+from protocol.cursor import Position
+from protocol.messages import JSON, Push
+from protocol.publication import Data, Publication
+
+CHANNELS = ("a", "b", "c")
+
+
+def encode_lines(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+    """Stands for JSON frames: one line per publication."""
+    return b"".join([JSON.encode_message(stream.name, each) + b"\n" for each in publications])
+
+
+def encode_more_lines(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+    """Stands for a second encoding in use in the same channel."""
+    return encode_lines(stream, publications, _)
+
+
+class ScriptedTransport:
+    """A session's socket: full at capacity_bytes, empty after read()."""
+
+    def __init__(self, hub: Hub, encode: Encode, capacity_bytes: int = 1 << 20) -> None:
+        self.hub = hub
+        self.capacity_bytes = capacity_bytes
+        self.unread = b""
+        self.write_count = 0
+        self.session = Session(self, encode)
+        hub.attach(self.session)
+
+    def write(self, data: bytes) -> None:
+        self.unread += data
+        self.write_count += 1
+        if len(self.unread) > self.capacity_bytes and not self.session.is_paused:
+            self.hub.pause(self.session)
+
+    def push(self, push: Push, positions: Positions) -> None:
+        self.write(JSON.encode(push) + b"\n")
+
+    def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        self.hub.detach(self.session)
+
+    def read(self) -> list[dict[str, Any]]:
+        taken, self.unread = self.unread, b""
+        if self.session.is_paused:
+            self.hub.resume(self.session)
+        return [json.loads(line) for line in taken.splitlines()]
+
+
+class ScriptedSocket:
+    """The asyncio transport of an event stream: full at capacity_bytes, empty after read()."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.unread = b""
+        self.stream: EventStreamTransport | None = None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Keep the capacity that the test has chosen."""
+
+    def write(self, data: bytes) -> None:
+        self.unread += data
+        stream = self.stream
+        if len(self.unread) > self.capacity_bytes and stream and not stream.session.is_paused:
+            stream.pause_writing()
+
+
+class EventStream:
+    """A real event stream on a scripted socket; the client knows its position from ids alone."""
+
+    def __init__(self, hub: Hub, endpoint: EventStreamEndpoint, capacity_bytes: int) -> None:
+        self.socket = ScriptedSocket(capacity_bytes)
+        request = SimpleNamespace(protocol=SimpleNamespace(asyncio_transport=self.socket))
+        self.transport = EventStreamTransport(endpoint, request, CHANNELS)
+        self.socket.stream = self.transport
+        self.session = self.transport.session
+        hub.attach(self.session)
+
+    def read(self) -> list[dict[str, Any]]:
+        taken, self.socket.unread = self.socket.unread, b""
+        if self.session.is_paused:
+            self.transport.resume_writing()
+        events = []
+        for block in taken.decode().split("\n\n")[:-1]:
+            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            push = json.loads(fields.get("data", '{"type": "id"}'))
+            events.append(push | {"cursor_after": fields.get("id")})
+        return events
+
+
+class World:
+    """A hub with a memory broker, whose turns and time pass only when told to."""
+
+    def __init__(
+        self, channels: ChannelsConfig | None = None, hub: HubConfig | None = None
+    ) -> None:
+        self.now = 1_000_000.0
+        self.callbacks: list[Callable[[], None]] = []
+        self.broker = MemoryBroker(channels or ChannelsConfig(), clock=lambda: self.now)
+        self.hub = Hub(self.broker, hub or HubConfig(), self.callbacks.append)
+        self.run(self.broker.start(self.hub.deliver))
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
+
+    def publish(self, channel: str, text: str = "x") -> Position:
+        async def publish() -> Position:
+            return await self.broker.publish(channel, Draft(Data(json.dumps(text).encode())))
+
+        return self.run(publish())
+
+    def subscribe(self, transport: ScriptedTransport, channel: str, start: Start = None) -> None:
+        self.begin(transport.session, {channel: start})
+
+    def follow(self, channels: Iterable[str]) -> list[Stream]:
+        async def follow() -> list[Stream]:
+            return [await self.hub.follow(channel) for channel in channels]
+
+        return self.run(follow())
+
+    def begin(self, session: Session, starts: dict[str, Start]) -> None:
+        for stream, start in zip(self.follow(starts), starts.values(), strict=True):
+            subscribed, gap = self.hub.subscribe(session, stream, start)
+            session.push(subscribed)
+            if gap is not None:
+                session.push(gap)
+        self.hub.start(session)
+
+    def turn(self) -> bool:
+        """Run one turn; return whether there was anything to do."""
+        callbacks, self.callbacks[:] = tuple(self.callbacks), []
+        for callback in callbacks:
+            callback()
+        return bool(callbacks)
+
+    def settle(self) -> None:
+        for _ in range(1000):
+            if not self.turn():
+                return
+        pytest.fail("the hub never comes to rest")
