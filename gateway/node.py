@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from gateway import metrics
 from gateway.api import API
@@ -16,15 +16,18 @@ from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
 from gateway.router import Methods, Router
+from gateway.stream import Draft
 from gateway.transports.longpoll import PollEndpoint
 from gateway.transports.sse import EventStreamEndpoint
 from gateway.transports.websocket import WebSocketEndpoint
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse
 from gateway.web.runner import ServerRunner, TCPSite
-from gateway.web.server import Server
+from gateway.web.server import ACCESS_LOGGER, Server
 from protocol.codes import CloseCode, ErrorCode
+from protocol.cursor import Position
 from protocol.errors import MessageError
+from protocol.publication import check_channel, data_from_value
 
 # Clients that are sent away together come back spread over this time, or they would storm the next
 # node; the first of them leave a restart time to happen.
@@ -49,7 +52,13 @@ class Node:
         await self._broker.start(self.hub.deliver)
         self._heartbeat = Heartbeat(loop, config.heartbeat.interval_s)
         self._router = self._build_router()
-        self._server = Server(self._router, **self._server_options())
+        self._server = Server(
+            self._router,
+            handler_cancellation=True,  # a poll whose client left would wait for nobody
+            access_log=ACCESS_LOGGER if self._access_log else None,
+            max_head_bytes=config.server.max_head_bytes,
+            max_connections=config.server.max_connections,
+        )
         self._runner = ServerRunner(self._server, shutdown_timeout=config.server.shutdown_timeout_s)
         await self._runner.setup()
         listening = config.server
@@ -61,6 +70,9 @@ class Node:
         except OSError:
             await self._runner.cleanup()
             raise
+        except UnicodeError:  # what looking a name up says of "a..b"
+            await self._runner.cleanup()
+            raise OSError(f"{listening.host[:80]!r} cannot be a host name") from None
         self._heartbeat.start()
         self._chores = loop.create_task(self._do_chores())
 
@@ -76,6 +88,21 @@ class Node:
         await asyncio.wait([self._chores])
         await self._broker.stop()
 
+    async def publish(
+        self,
+        channel: str,
+        data: object,
+        *,
+        key: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Position:
+        """Publish data, bytes or whatever json can write, from this program; return its place.
+
+        Raises MessageError for a channel or data that no client could publish either.
+        """
+        check_channel(channel)
+        return await self._broker.publish(channel, Draft(data_from_value(data), key, tags))
+
     @property
     def port(self) -> int:
         """The port that the node listens on; of interest where the configuration says 0."""
@@ -87,9 +114,6 @@ class Node:
         host = self.config.server.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def _server_options(self) -> dict[str, Any]:
-        return {"handler_cancellation": True} | ({} if self._access_log else {"access_log": None})
-
     def _build_router(self) -> Router:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
         commands = Commands(hub, self._broker, config.session)
@@ -97,7 +121,7 @@ class Node:
         event_streams = EventStreamEndpoint(hub, heartbeat, config)
         operations: dict[str, Methods] = {
             "/healthz": {"GET": _answer_alive, "HEAD": _answer_alive},
-            "/metrics": {"GET": self._answer_metrics},
+            "/metrics": {"GET": self._answer_metrics, "HEAD": self._answer_metrics},
         }
 
         async def postpone(request: BaseRequest) -> StreamResponse:

@@ -53,8 +53,8 @@ class Router:
             known = [*self._routes, *(f"/channels/CHANNEL/{name}" for name in self._channel_routes)]
             text = f"there is no {path[:80]!r}; there are {', '.join(known)}"
             return refuse(404, ErrorCode.NOT_FOUND, text)
-        if request.method != "GET":
-            return _refuse_method(request, {"GET": self})
+        if request.method not in ("GET", "HEAD"):
+            return _refuse_method(request, {"GET": self, "HEAD": self})
         try:
             channel = unquote(parts[2], errors="strict")
         except UnicodeDecodeError:

@@ -66,23 +66,34 @@ def data_from_msgpack(packed: bytes | memoryview) -> Data:
     """Return packed, one MessagePack object, as Data; a bin object becomes binary data.
 
     Raises MessageError (invalid_data) for what JSON could not carry: binary or extension types
-    inside a
-    value, map keys that are not strings, NaN and infinities, nesting beyond MAX_DATA_DEPTH.
+    inside a value, map keys that are not strings, NaN and infinities, nesting beyond
+    MAX_DATA_DEPTH.
     """
     try:
         value = msgpack.unpackb(packed, strict_map_key=True)
-        if isinstance(value, bytes):
-            return Data(b'"' + base64.b64encode(value) + b'"', is_binary=True)
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise MessageError(
-            ErrorCode.INVALID_DATA,
-            f"data has no JSON form (binary only as the whole data): {reason}",
-        ) from None
-    encoded = text.encode()
-    _check_depth(encoded)
-    return Data(encoded)
+        raise _without_json_form(error) from None
+    return data_from_value(value)
+
+
+def data_from_value(value: object) -> Data:
+    """Return a Python value as Data: bytes become binary data, anything else what json makes of it.
+
+    Raises MessageError (invalid_data) for what JSON or MessagePack could not carry.
+    """
+    if isinstance(value, bytes):
+        return Data(b'"' + base64.b64encode(value) + b'"', is_binary=True)
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return data_from_json(text.encode())
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _without_json_form(error) from None
+
+
+def _without_json_form(error: Exception) -> MessageError:
+    reason = str(error) or type(error).__name__
+    text = f"data has no JSON form (binary only as the whole data): {reason}"
+    return MessageError(ErrorCode.INVALID_DATA, text)
 
 
 class Publication(Struct, frozen=True, gc=False):
@@ -96,9 +107,13 @@ class Publication(Struct, frozen=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        """How much of a log's byte bound this publication uses: its data, key and tags."""
-        tags = sum(len(name) + len(value) for name, value in (self.tags or {}).items())
-        return len(self.data.json) + len(self.key or "") + tags
+        """How much of a log's byte bound this uses: its data, key and tags in UTF-8."""
+        size = len(self.data.json)
+        if self.key is not None:
+            size += len(self.key.encode())
+        if self.tags is not None:
+            size += sum(len(name.encode()) + len(text.encode()) for name, text in self.tags.items())
+        return size
 
 
 def _check_depth(text: bytes) -> None:

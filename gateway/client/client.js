@@ -94,8 +94,11 @@ export class Gateway extends EventTarget {
   }
 
   /** End the connection but keep the positions: `connect()` goes on from them. */
-  close() {
-    this.#end("closed by this page");
+  close(reason = "closed by this page") {
+    this.#isWanted = false;
+    for (const change of ["online", "offline"]) globalThis.removeEventListener?.(change, this.#refresh);
+    this.#leave(reason);
+    this.#setState("closed", { reason });
   }
 
   /** Connect anew at once, instead of waiting or to replace a connection that may be dead. */
@@ -152,8 +155,9 @@ export class Gateway extends EventTarget {
       return this.#setState("idle", { reason: "no channel to listen to" });
     }
     for (const subscription of subscriptions) subscription.isEstablished = false;
-    this.#abort = new AbortController();
-    this.#link = this.#links[this.transport](this.#abort.signal, subscriptions);
+    const { signal } = (this.#abort = new AbortController());
+    const open = { websocket: this.#openWebSocket, sse: this.#openSse, longpoll: this.#openLongPoll }[this.transport];
+    open.call(this, signal, subscriptions).catch((error) => this.#failed(error, signal, subscriptions));
     this.#setState("connecting");
   }
 
@@ -161,13 +165,6 @@ export class Gateway extends EventTarget {
     clearTimeout(this.#timer);
     this.#abort?.abort(reason);
     this.#abort = this.#link = null;
-  }
-
-  #end(reason) {
-    this.#isWanted = false;
-    for (const change of ["online", "offline"]) globalThis.removeEventListener?.(change, this.#refresh);
-    this.#leave(reason);
-    this.#setState("closed", { reason });
   }
 
   #connected() {
@@ -181,7 +178,7 @@ export class Gateway extends EventTarget {
   #lost({ reason, code = null, reconnect = true, delayMs = null, atLeastMs = 0 }) {
     const hasWorked = this.#state === "connected";
     this.#leave(reason);
-    if (!reconnect || (code >= 3500 && code <= 3999)) return this.#end(reason);
+    if (!reconnect || (code >= 3500 && code <= 3999)) return this.close(reason);
     if (!hasWorked) this.#index = (this.#index + 1) % this.#transports.length;
     if (this.#index !== this.#preferred) return this.#open(); // each has one try before all wait
     if (hasWorked && performance.now() - this.#connectedAt > STABLE_MS) this.#attempts = 0;
@@ -190,93 +187,79 @@ export class Gateway extends EventTarget {
     this.#timer = setTimeout(() => this.#open(), delay);
   }
 
-  #links = {
-    websocket: (signal) => this.#openWebSocket(signal),
-    sse: (...args) => void this.#openSse(...args).catch((error) => this.#failed(error, ...args)),
-    longpoll: (...args) => void this.#openLongPoll(...args).catch((error) => this.#failed(error, ...args)),
-  };
-
   // --- transports: each works until signal ends it ------------------------------------------------
 
-  #openWebSocket(signal) {
+  async #openWebSocket(signal) {
     const socket = new WebSocket(new URL("ws", this.#base.href.replace(/^http/, "ws")), ["gateway.v1.json"]);
-    const pending = new Map(); // by command id: settle(reply), and abandon(error) for a reply that will not come
+    const pending = new Map(); // by command id: settle(reply), or refuse(error) also where none will come
     let lastId = 0;
     let isReady = false;
     let pingIntervalMs = 0;
-    let heardAt = 0;
-    let awaitingSince = performance.now(); // the welcome, later a pong; null while nothing is owed
+    let quietSince = performance.now();
+    let isOwed = true; // the welcome, later a pong
 
-    const send = (command, settle = () => {}, abandon = () => {}) => {
-      pending.set(++lastId, { settle, abandon });
+    const send = (command, settle = () => {}, refuse = () => {}) => {
+      pending.set(++lastId, { settle, refuse });
       socket.send(JSON.stringify({ id: lastId, ...command }));
     };
     const subscribe = (subscription) => {
       const { channel, epoch, offset } = subscription;
       const isCurrent = () => isReady && this.#subscriptions.get(channel) === subscription;
+      const refuse = (error) => {
+        if (isCurrent() && error.retry) setTimeout(subscribe, backoff(2), subscription);
+        else if (isCurrent()) this.#refuse(subscription, error);
+      };
       if (!isCurrent()) return; // before the welcome, which subscribes to everything; or given up
-      send({ type: "subscribe", channel, epoch, offset }, (reply) => {
-        if (!isCurrent()) return;
-        if (reply.type !== "error") this.#receive(reply);
-        else if (reply.retry) setTimeout(subscribe, backoff(2), subscription);
-        else this.#refuse(subscription, new GatewayError(reply));
-      });
+      send({ type: "subscribe", channel, epoch, offset }, (reply) => isCurrent() && this.#receive(reply), refuse);
     };
     const begin = () => {
       isReady = true;
-      const subscriptions = [...this.#subscriptions.values()];
+      for (const subscription of this.#subscriptions.values()) subscribe(subscription);
       this.#connected();
-      subscriptions.forEach(subscribe);
     };
     const welcome = ({ ping_interval: intervalS }) => {
       const { token } = this.#options;
+      const refuse = ({ message, retry }) => signal.aborted || this.#lost({ reason: message, reconnect: retry });
       pingIntervalMs = 1000 * (intervalS || POLL_TIMEOUT_S);
-      if (!token) return begin();
-      send({ type: "auth", token }, (reply) => {
-        if (reply.type !== "error") begin();
-        else this.#lost({ reason: reply.message, reconnect: reply.retry });
-      });
+      if (token) send({ type: "auth", token }, begin, refuse);
+      else begin();
     };
     const receive = ({ data }) => {
-      heardAt = performance.now();
-      awaitingSince = null;
+      quietSince = performance.now();
+      isOwed = false;
       const push = this.#parse(data);
       const command = pending.get(push.id);
       pending.delete(push.id);
-      if (command) command.settle(push);
+      if (command && push.type === "error") command.refuse(new GatewayError(push));
+      else if (command) command.settle(push);
       else if (push.type === "welcome") welcome(push);
       else this.#receive(push);
     };
-    const fail = ({ code, reason }) =>
-      this.#lost({ code, reason: reason || `the connection closed with code ${code}` });
-    socket.addEventListener("message", receive, { signal });
-    socket.addEventListener("close", fail, { signal });
     // Scripts do not see the pings of WebSocket, so silence is answered with a ping of the client protocol.
     const watch = setInterval(() => {
-      const now = performance.now();
-      if (awaitingSince === null && now - heardAt > pingIntervalMs) {
-        awaitingSince = now;
-        send({ type: "ping" });
-      } else if (awaitingSince !== null && now - awaitingSince > ANSWER_TIMEOUT_MS) {
-        this.#lost({ reason: "the gateway does not answer" });
-      }
+      if (performance.now() - quietSince < (isOwed ? ANSWER_TIMEOUT_MS : pingIntervalMs)) return;
+      if (isOwed) return this.#lost({ reason: "the gateway does not answer" });
+      quietSince = performance.now();
+      isOwed = true;
+      send({ type: "ping" });
     }, WATCH_MS);
-    signal.addEventListener("abort", () => {
+    const stop = () => {
       isReady = false;
       clearInterval(watch);
       socket.close();
       const message = `it may have been published, but the connection ended before the reply: ${signal.reason}`;
       const error = new GatewayError({ code: "disconnected", message, retry: true });
-      for (const { abandon } of pending.values()) abandon(error);
-    });
-    return {
+      for (const { refuse } of pending.values()) refuse(error);
+    };
+    const end = ({ code, reason }) => this.#lost({ code, reason: reason || `the connection closed: code ${code}` });
+    socket.addEventListener("message", receive, { signal });
+    socket.addEventListener("close", end, { signal });
+    signal.addEventListener("abort", stop);
+    this.#link = {
       subscribe,
       unsubscribe: (channel) => isReady && send({ type: "unsubscribe", channel }),
       publish: (publication) =>
-        new Promise((resolve, reject) => {
-          const settle = (reply) => (reply.type === "error" ? reject(new GatewayError(reply)) : resolve(reply));
-          send({ type: "publish", ...publication }, settle, reject);
-        }),
+        new Promise((resolve, reject) => send({ type: "publish", ...publication }, resolve, reject)),
     };
   }
 
@@ -286,6 +269,8 @@ export class Gateway extends EventTarget {
     const source = new EventSource(new URL(`sse?${query(subscriptions)}`, this.#base));
     let hasOpened = false; // since it was made or last failed
     const receive = ({ type, data, lastEventId }) => {
+      // A failure of the stream and an `error` the gateway sends are both events of this name; one has data.
+      if (data === undefined) return fail().catch((error) => this.#failed(error, signal, subscriptions));
       if (type === "subscribed") this.#connected();
       this.#receive(this.#parse(data), lastEventId || null);
     };
@@ -301,21 +286,14 @@ export class Gateway extends EventTarget {
       throw new GatewayError({ code: "no_stream", message: "the event stream cannot be opened", retry: true });
     };
     source.onopen = () => (hasOpened = true);
-    for (const type of ["message", "subscribed", "gap", "unsubscribed", "closing"]) {
-      source.addEventListener(type, receive);
-    }
-    // A failure of the stream and an `error` the gateway sends are both events of this name; one has data.
-    source.addEventListener("error", (event) => {
-      if (event.data !== undefined) receive(event);
-      else fail().catch((error) => this.#failed(error, signal, subscriptions));
-    });
+    for (const type of Object.keys(this.#pushes)) source.addEventListener(type, receive);
     signal.addEventListener("abort", () => source.close());
   }
 
   async #openLongPoll(signal, subscriptions) {
     await this.#locate(subscriptions, signal);
-    let timeoutS = 0; // the first answers at once, which proves the connection
-    while (!signal.aborted) {
+    // The first poll answers at once, which proves the connection.
+    for (let timeoutS = 0; !signal.aborted; timeoutS = POLL_TIMEOUT_S) {
       const startedAt = performance.now();
       const answer = await this.#poll(subscriptions, timeoutS, signal);
       if (signal.aborted) return; // unread, so it will be asked for again
@@ -324,7 +302,6 @@ export class Gateway extends EventTarget {
       const isEarly = timeoutS > 0 && performance.now() - startedAt < EMPTY_POLL_PAUSE_MS;
       const isEmpty = answer.messages.length + answer.gaps.length === 0;
       if (isEarly && isEmpty) await new Promise((resolve) => setTimeout(resolve, EMPTY_POLL_PAUSE_MS));
-      timeoutS = POLL_TIMEOUT_S;
     }
   }
 
@@ -337,17 +314,16 @@ export class Gateway extends EventTarget {
 
   /** Deal with a request that failed: over HTTP one refused channel fails it for all, so each is asked for. */
   async #failed(error, signal, subscriptions) {
-    let isRefused = false;
     for (const subscription of error.retry ? [] : subscriptions) {
       const refusal = await this.#poll([subscription], 0, signal).catch((reason) => reason);
       if (signal.aborted) return;
-      if (refusal.retry !== false) continue;
-      this.#refuse(subscription, refusal);
-      isRefused = true;
+      if (refusal.retry === false) this.#refuse(subscription, refusal);
     }
     if (signal.aborted) return;
-    if (isRefused) return this.#open();
-    if (!error.retry) this.#emit("error", error); // about all of them together, such as too many
+    if (!error.retry) {
+      if (this.#subscriptions.size < subscriptions.length) return this.#open(); // without those refused
+      this.#emit("error", error); // about all of them together, such as too many
+    }
     this.#lost({ reason: error.message, atLeastMs: error.retryAfterMs });
   }
 
@@ -408,11 +384,9 @@ export class Gateway extends EventTarget {
       const recovered = epoch !== null && first?.type !== "gap";
       return { type: "subscribed", ...positions[channel], channel, offset, recovered };
     });
-    for (const push of [...replies, ...pushes]) {
-      if (signal.aborted) return; // the rest will be asked for again
-      this.#receive(push);
-    }
-    for (const subscription of subscriptions) this.#tellPosition(subscription, cursor);
+    // Where a handler ends the connection, the rest will be asked for again.
+    for (const push of [...replies, ...pushes]) if (!signal.aborted) this.#receive(push);
+    for (const subscription of subscriptions) if (!signal.aborted) this.#tellPosition(subscription, cursor);
   }
 
   #refuse(subscription, error) {

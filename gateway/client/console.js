@@ -210,9 +210,8 @@ function showPosition({ channel, epoch, offset, cursor }) {
   const row = rows.get(channel);
   if (!row) return;
   row.cursor = cursor;
-  row.element.dataset.position = `${epoch ?? ""}:${offset ?? ""}`;
-  const place = epoch === null ? `offset ${offset ?? "not told yet"}` : `${epoch}:${offset}`;
-  row.element.querySelector(".position").textContent = place;
+  row.element.dataset.position = `${epoch}:${offset}`;
+  row.element.querySelector(".position").textContent = `${epoch}:${offset}`;
   row.element.querySelector(".cursor").textContent = cursor ? `cursor ${cursor}` : "";
   row.element.querySelector(".copy").hidden = !cursor;
   row.element.querySelector(".more").hidden = !cursor && row.gaps === 0;

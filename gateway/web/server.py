@@ -124,7 +124,9 @@ class Server:
             self.shared.now = self.shared.loop.time()
             self._sweeping = self.shared.loop.call_later(SWEEP_S, self._sweep)
         self._connections[connection] = None
-        if self._is_closing:
+        if 0 < self.shared.settings.max_connections < len(self._connections):
+            connection.asyncio_transport.abort()
+        elif self._is_closing:
             connection.close_when_done()
 
     def closed(self, connection: Connection) -> None:

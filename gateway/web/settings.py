@@ -25,6 +25,8 @@ class Options(TypedDict, total=False):
     max_line_size: int
     max_field_size: int
     max_headers: int
+    max_head_bytes: int
+    max_connections: int
     read_bufsize: int
 
 
@@ -43,16 +45,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_line_size: int = HeadLimits().max_line_bytes
     max_field_size: int = HeadLimits().max_field_bytes
     max_headers: int = HeadLimits().max_fields_count
+    max_head_bytes: int = 0  # of a whole head, lines and fields within it; 0 leaves it to those
+    max_connections: int = 0  # further ones are dropped at accept, none is evicted; 0 is no bound
     read_bufsize: int = READ_BUFFER_BYTES  # reading a body pauses above twice as much
 
     @property
     def head_limits(self) -> HeadLimits:
         """The limits for a head; where longer lines or fields are allowed, the head grows, too."""
+        needed_bytes = max(HeadLimits().max_head_bytes, self.max_line_size + self.max_field_size)
+        max_head_bytes = self.max_head_bytes or needed_bytes
         return HeadLimits(
-            self.max_line_size,
-            self.max_field_size,
+            min(self.max_line_size, max_head_bytes),
+            min(self.max_field_size, max_head_bytes),
             self.max_headers,
-            max(HeadLimits().max_head_bytes, self.max_line_size + self.max_field_size),
+            max_head_bytes,
         )
 
 

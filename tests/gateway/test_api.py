@@ -8,7 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.config import AuthConfig, ChannelsConfig
+from gateway.api import API
+from gateway.config import AuthConfig, ChannelsConfig, HubConfig
+from gateway.errors import BrokerUnavailable
+from gateway.hub import Hub
+from gateway.router import Router
+from gateway.web.server import Server
 from tests.gateway.clients import Gateway, Reply, bounded, encode_request, serving
 
 KEY = "a key with spaces and ü"
@@ -295,3 +300,48 @@ async def test_the_key_is_asked_for_before_the_body_is_looked_at(locked: Gateway
 async def test_where_no_key_is_configured_any_or_none_will_do(gateway: Gateway) -> None:
     for headers in ((), ("X-API-Key: any",), ("Authorization: Basic abc",)):
         assert (await post(gateway, '{"channel": "a", "data": 1}', *headers)).status == 200
+
+
+# --- a broker out of reach ----------------------------------------------------------------------
+
+
+class UnreachableBroker:
+    """A broker that can do nothing now."""
+
+    def _fail(self, *_: Any, **__: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(BrokerUnavailable("the broker is out of reach"))
+        return future
+
+    follow = publish = history = _fail
+
+
+class Front:
+    """The API before such a broker, where clients expect a node."""
+
+    async def start(self) -> None:
+        broker = UnreachableBroker()
+        hub = Hub(broker, HubConfig(), asyncio.get_running_loop().call_soon)
+        api = API(hub, broker, AuthConfig(), max_body_bytes=1000)
+        routes = {"/publish": {"POST": api.publish}}
+        self._server = Server(Router(routes, {"history": api.history}, {}), access_log=None)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._server, "127.0.0.1", 0)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._listener.close()
+        await self._server.shutdown(0)
+
+
+async def test_a_broker_out_of_reach_is_told_as_a_reason_to_try_again() -> None:
+    front = Front()
+    await front.start()
+    gateway = Gateway(front)
+    batch = '[{"channel": "a", "data": 1}, {"channel": "b", "data": 2}]'
+    for reply in (await post(gateway, batch), await history(gateway, "a")):
+        assert is_error(reply, 503, "overloaded")
+        assert reply.json["retry"] is True
+        assert reply.json["message"] == "the broker is out of reach"
+        assert reply.headers["Retry-After"] == "1"
+    await gateway.close()

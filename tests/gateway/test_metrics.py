@@ -71,11 +71,12 @@ def test_the_content_type_names_the_version_of_the_format():
     st.lists(
         st.builds(
             Metric,
-            st.from_regex(NAME, fullmatch=True),
+            st.sampled_from(["a", "_", "gateway_gaps_total", "A1:b"]),
             st.sampled_from(["counter", "gauge"]),
             st.text(),
             st.floats(allow_nan=False) | st.integers(0, 2**53),
-        )
+        ),
+        max_size=4,
     )
 )
 def test_any_metrics_are_read_back(metrics):

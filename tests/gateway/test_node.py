@@ -168,6 +168,16 @@ async def test_an_address_in_use_is_an_error_and_leaves_nothing_behind(leftovers
     assert leftovers.everything == NOTHING
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "x" * 300])
+async def test_an_address_that_is_not_ours_is_an_error_and_leaves_nothing_behind(
+    leftovers, host
+) -> None:
+    node = Node(Config(server=ServerConfig(host=host, port=0)))
+    with pytest.raises(OSError, match=r"address|name"):
+        await node.start()
+    assert leftovers.everything == NOTHING
+
+
 async def test_a_stopped_node_leaves_its_port_to_the_next(gateway: Gateway) -> None:
     await gateway.stop()
     async with serving(server=ServerConfig(port=gateway.node.port)) as successor:

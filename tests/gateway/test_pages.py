@@ -87,6 +87,7 @@ async def test_a_page_is_asked_for_anew_and_can_be_neither_framed_nor_mistaken(r
     policy = headers["Content-Security-Policy"].split("; ")
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert "base-uri 'none'" in policy
 
 
 async def test_a_page_cannot_be_changed(router, fetch):

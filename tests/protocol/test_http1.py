@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -312,6 +312,7 @@ def cut(wire, places):
 PLACES = st.lists(st.integers(0, 2000), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.lists(requests(), max_size=4), PLACES)
 def test_requests_survive_the_round_trip_over_any_cuts(drawn, places):
     wire = b"".join(wire for wire, _ in drawn)
@@ -319,6 +320,7 @@ def test_requests_survive_the_round_trip_over_any_cuts(drawn, places):
     assert decode(cut(wire, places)) == events
 
 
+@settings(deadline=None)
 @given(requests(), st.integers(0, 500), st.binary(max_size=3), PLACES)
 def test_a_damaged_request_means_the_same_whatever_the_cuts(drawn, place, damage, places):
     wire, _ = drawn
@@ -327,6 +329,7 @@ def test_a_damaged_request_means_the_same_whatever_the_cuts(drawn, place, damage
     assert decode(cut(damaged, places)) == decode([damaged])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=5))
 def test_no_bytes_at_all_make_the_decoder_raise(pieces):
     decode([*pieces, b"\r\n\r\n", *pieces])
@@ -348,6 +351,7 @@ class Response:
         self.fields.append((name.decode(), value.decode("utf-8", "surrogateescape")))
 
 
+@settings(deadline=None)
 @given(FIELDS)
 def test_a_response_head_survives_the_round_trip(fields):
     response = Response(encode_head(HTTP_11, 299, "Quite Fine", CIMultiDict(fields)))

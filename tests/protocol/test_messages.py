@@ -4,6 +4,7 @@ import json
 from typing import get_args
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from protocol.messages import (
     PresencePage,
     Publish,
     Published,
+    PublishRequest,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -131,6 +133,16 @@ def test_publish_keeps_its_data_as_the_bytes_that_came():
     command = MSGPACK.decode_command(packed)
     assert command == Publish(channel="a", data=Raw(b"\xc4\x02hi"))
     assert MSGPACK.decode_data(command.data) == Data(b'"aGk="', is_binary=True)
+
+
+def test_a_publication_over_http_is_a_publish_command_without_type_and_id():
+    decode = msgspec.json.Decoder(PublishRequest).decode
+    request = decode('{"channel":"a","data": [1 ],"key":"k","tags":{"b":"c"}}')
+    assert request == PublishRequest("a", Raw(b"[1 ]"), "k", {"b": "c"})
+    assert decode('{"data":1,"channel":"a"}') == PublishRequest("a", Raw(b"1"))
+    for text in ('{"channel":"a"}', '{"channel":"a","data":1,"id":1}', '{"channel":1,"data":1}'):
+        with pytest.raises(msgspec.ValidationError):
+            decode(text)
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,10 @@ REFUSALS = [
         id="null where something is needed",
     ),
     pytest.param(
-        '{"type":"subscribe","id":3}',
-        b"\x82\xa4type\xa9subscribe\xa2id\x03",
+        '{"type":"subscribe","id":1}',
+        b"\x82\xa4type\xa9subscribe\xa2id\x01",
         "invalid_field",
-        3,
+        1,
         "missing required field `channel`",
         id="a missing field",
     ),

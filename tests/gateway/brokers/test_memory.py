@@ -187,7 +187,7 @@ async def test_a_broker_that_was_stopped_holds_nothing_and_delivers_nothing(benc
     epoch = bench.epoch("b")
     await bench.broker.stop()
     assert bench.broker.channel_count == 0
-    bench.broker.forget_unused()
+    bench.forget_after(AGE_S)
     take(bench.broker.follow("a"))
     bench.publish("a", "x")
     assert bench.delivered == []

@@ -5,9 +5,10 @@ Where the page has no means to show it, the client alone is run in the page.
 
 import asyncio
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Route, WebSocketRoute, expect
 
 from gateway.config import ChannelsConfig
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRANSPORTS = ("websocket", "sse", "longpoll")
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
-PATIENCE_S = 30
+PATIENCE_S = 6
 
 # --- keeping the position -----------------------------------------------------------------------
 
@@ -90,6 +91,28 @@ async def test_a_channel_added_while_the_connection_is_down_costs_the_others_not
     await console.post("sport", "goal")
     await console.shows("goal", channel="sport")
     await console.shows(1)
+
+
+@every_transport
+async def test_channels_added_while_another_is_busy_cost_it_nothing(open_console, transport):
+    console = await open_console(transport, "news")
+    numbers = range(60)
+
+    async def publish() -> None:
+        for number in numbers:
+            await console.post("news", number)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publish())
+        for count, channel in enumerate(("sport", "weather"), start=2):
+            await console.find("channel").fill(channel)
+            await console.find("subscribe").click()
+            await console.subscribed(count)
+            await console.post(channel, "first")
+    await console.shows(*numbers)
+    for channel in ("sport", "weather"):
+        await console.shows("first", channel=channel)
+    await expect(console.find("gap-tally")).to_have_text("0 gaps")
 
 
 @every_transport
@@ -239,3 +262,79 @@ async def test_a_client_goes_on_from_a_position_that_an_earlier_page_kept(open_c
         """,
     )
     assert heard == [["c", "d"], 4]
+
+
+@every_transport
+async def test_a_client_that_leaves_amid_a_batch_gets_the_rest_when_it_returns(
+    open_console, transport
+):
+    console = await open_console(transport, "news")
+    await console.post("news", "a", "b", "c")
+    await console.shows("a", "b", "c")
+    heard = await run_client(
+        console,
+        f"""
+        const {{ epoch }} = await new Gateway({{ transport: "sse" }}).publish("news", "d");
+        const gateway = new Gateway({{ transport: "{transport}" }});
+        const heard = [];
+        const onMessage = ({{ data }}) => {{
+            heard.push(`${{data}} ${{gateway.state}}`);
+            gateway.close();
+        }};
+        gateway.subscribe("news", {{ epoch, offset: 0, onMessage }});
+        while (heard.length < 4) {{
+            const end = happens(gateway, "message");
+            gateway.connect();
+            await end;
+        }}
+        return heard;
+        """,
+    )
+    assert heard == [f"{data} connected" for data in "abcd"]
+
+
+async def test_a_poll_is_told_as_a_connection_would_tell_it_and_goes_on_from_there(open_console):
+    console = await open_console("websocket")
+    gap = {"type": "gap", "channel": "news", "epoch": "new"}
+    answer = {
+        "cursor": "c",
+        "positions": {"news": {"epoch": "new", "offset": 7}},
+        "messages": [
+            {"type": "message", "channel": "news", "offset": n, "data": n} for n in (3, 7)
+        ],
+        "gaps": [
+            {**gap, "from": 1, "to": 2, "reason": "epoch"},
+            {**gap, "from": 4, "to": 6, "reason": "slow"},
+        ],
+    }
+    answers = [answer, {**answer, "cursor": "the same", "messages": [], "gaps": []}]
+    asked_from = []
+
+    async def reply(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        asked_from.append((*query["epoch"], *query["offset"]))
+        if len(asked_from) <= len(answers):
+            await route.fulfill(json=answers[len(asked_from) - 1])
+
+    await console.page.route("**/poll?*", reply)
+    told = await run_client(
+        console,
+        """
+        const gateway = new Gateway({ transport: "longpoll" });
+        const told = [];
+        gateway.subscribe("news", {
+            epoch: "old",
+            offset: 9,
+            onSubscribed: ({ epoch, offset, recovered }) => told.push([epoch, offset, recovered]),
+            onMessage: ({ offset }) => told.push(offset),
+            onGap: ({ from, to, reason }) => told.push([from, to, reason]),
+        });
+        gateway.connect();
+        while (gateway.positions[0].cursor !== "the same") await happens(gateway, "position");
+        gateway.close();
+        const { epoch, offset } = gateway.positions[0];
+        return [...told, [epoch, offset]];
+        """,
+    )
+    assert told == [["new", 0, False], [1, 2, "epoch"], 3, [4, 6, "slow"], 7, ["new", 7]]
+    assert asked_from[:2] == [("old", "9"), ("new", "7")]

@@ -59,6 +59,20 @@ async def test_the_command_that_an_empty_list_shows_publishes(open_console):
     await expect(console.find("empty")).to_be_hidden()
 
 
+@every_transport
+async def test_a_channels_position_is_its_epoch_and_offset_after_a_restart_too(
+    open_console, gateway, transport
+):
+    console = await open_console(transport, "news")
+    epochs = set()
+    for data in ([1, 2], [3]):
+        *_, last = await console.post("news", *data)
+        epochs.add(last["epoch"])
+        await expect(console.find("position")).to_have_text(f"{last['epoch']}:{last['offset']}")
+        await gateway.restart()
+    assert len(epochs) == 2
+
+
 # --- mistakes -----------------------------------------------------------------------------------
 
 

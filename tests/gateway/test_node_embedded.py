@@ -1,0 +1,78 @@
+"""A node inside another program: what the program publishes, and the bounds it sets."""
+
+import asyncio
+
+import pytest
+
+from gateway.config import Config, ServerConfig
+from gateway.node import Node
+from protocol.errors import MessageError
+from tests.gateway.clients import bounded, serving
+
+
+async def read_all(port: int, request: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    async with bounded():
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_what_the_program_publishes_reaches_subscribers_like_any_other():
+    async with serving() as gateway:
+        node = gateway.node
+        first = await node.publish("a", {"n": [1, 2.5, None]}, key="k", tags={"t": "u"})
+        second = await node.publish("a", b"\x00\xff")
+        assert (first.offset, second.offset) == (1, 2)
+        page = (await gateway.fetch("GET", "/channels/a/history")).json
+        assert page["publications"] == [
+            {"offset": 1, "data": {"n": [1, 2.5, None]}, "key": "k", "tags": {"t": "u"}},
+            {"offset": 2, "data": "AP8=", "encoding": "base64"},
+        ]
+
+
+@pytest.mark.parametrize(
+    ("channel", "data", "code"),
+    [
+        ("", 1, "invalid_channel"),
+        ("a", {"x": b"nested"}, "invalid_data"),
+        ("a", float("nan"), "invalid_data"),
+        ("a", 2**64, "invalid_data"),
+        ("a", object(), "invalid_data"),
+    ],
+)
+async def test_the_program_is_refused_what_a_client_would_be(channel, data, code):
+    async with serving() as gateway:
+        with pytest.raises(MessageError) as refused:
+            await gateway.node.publish(channel, data)
+        assert refused.value.code == code
+
+
+async def test_a_head_above_the_configured_size_is_431():
+    node = Node(Config(server=ServerConfig(port=0, max_head_bytes=1000)))
+    await node.start()
+    fits = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n"
+    assert (await read_all(node.port, fits.format("x" * 800))).startswith(b"HTTP/1.1 200")
+    assert (await read_all(node.port, fits.format("x" * 1000))).startswith(b"HTTP/1.1 431")
+    await node.stop()
+
+
+async def test_a_connection_above_the_configured_count_is_dropped_and_the_others_stay():
+    node = Node(Config(server=ServerConfig(port=0, max_connections=2)))
+    await node.start()
+    kept = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(2)]
+    request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    try:
+        assert await read_all(node.port, request) == b""
+    except ConnectionError:
+        pass  # the same, noticed earlier
+    for reader, writer in kept:
+        writer.write(request.encode())
+        async with bounded():
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+    async with bounded():
+        while not (await read_all(node.port, request)).startswith(b"HTTP/1.1 200"):
+            pass
+    await node.stop()
