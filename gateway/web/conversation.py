@@ -90,9 +90,7 @@ class Conversation:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        if self._phase is _IDLE and (head := self._intake.repeated(data)) is not None:
-            self._handle(head)
-        elif self._phase is not _CLOSING:
+        if self._phase is not _CLOSING:
             self._intake.add(data)
             self._advance()
 

@@ -2,15 +2,11 @@
 
 from typing import Final
 
-from protocol.http1 import Event, HeadLimits, RequestDecoder, RequestHead, Upgrade
+from protocol.http1 import Event, HeadLimits, RequestDecoder, Upgrade
 
 # Pipelined requests are small and grow when they are parsed: so much at a time bounds what they
 # can grow to. It is also the size of a TLS record.
 PIECE_BYTES: Final = 16 * 1024
-
-# A peer that polls sends the same bytes each time. Those of its last request are remembered, with
-# the head that they are, up to this size: the usual head of a browser, with some cookies.
-MAX_REMEMBERED_BYTES: Final = 1024
 
 
 class Intake:
@@ -21,8 +17,6 @@ class Intake:
         "_events",
         "_is_between_requests",
         "_is_http",
-        "_last_data",
-        "_last_head",
         "_unparsed",
     )
 
@@ -32,8 +26,6 @@ class Intake:
         self._unparsed = b""
         self._is_between_requests = True
         self._is_http = True
-        self._last_data = b""
-        self._last_head: RequestHead | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -44,13 +36,6 @@ class Intake:
     def unparsed_bytes(self) -> int:
         """How many bytes wait to be parsed, or to be handed on after an upgrade."""
         return len(self._unparsed)
-
-    def repeated(self, data: bytes) -> RequestHead | None:
-        """Return the head of a whole request that has come before in the same bytes; while idle.
-
-        Such a request has no body and lets the connection live, so it leaves nothing to take.
-        """
-        return self._last_head if data == self._last_data else None
 
     def add(self, data: bytes) -> None:
         """Take bytes from the peer."""
@@ -69,7 +54,6 @@ class Intake:
 
     def _parse(self) -> None:
         """Make events of the next piece."""
-        was_between_requests = self._is_between_requests
         piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
         events = self._decoder.feed(piece)
         self._is_between_requests = self._decoder.is_idle
@@ -77,16 +61,8 @@ class Intake:
             events.pop()
             self._unparsed = last.tail + self._unparsed
             self._is_http = False
-        elif was_between_requests and len(events) == 2:
-            self._remember(piece, events[0])
         events.reverse()
         self._events = events
-
-    def _remember(self, data: bytes, event: Event) -> None:
-        """Keep the head that data is, unless it needs more than to be handled."""
-        is_small = len(data) <= MAX_REMEMBERED_BYTES
-        if is_small and type(event) is RequestHead and event.keep_alive and not event.has_body:
-            self._last_data, self._last_head = data, event
 
     def take_unparsed(self) -> bytes:
         """Return what was not parsed; it is not HTTP where an upgrade was offered."""

@@ -107,6 +107,11 @@ class Socket:
         """Drop the connection without a word."""
         self.writer.transport.abort()
 
+    async def close(self) -> None:
+        self.vanish()
+        with suppress(OSError):  # it was lost before, which is what some tests are about
+            await self.writer.wait_closed()
+
 
 class EventStream(Socket):
     """A reader of text/event-stream that keeps what an EventSource would keep."""
@@ -248,9 +253,12 @@ class Gateway:
         self, method: str, target: str, headers: Iterable[str] = (), body: bytes = b""
     ) -> Reply:
         """Return the response to one request on a connection of its own."""
-        client = await self.open()
-        client.send(encode_request(method, target, ("Connection: close", *headers), body))
-        return await client.read_reply()
+        client = await self._connect(Socket, None)
+        try:
+            client.send(encode_request(method, target, ("Connection: close", *headers), body))
+            return await client.read_reply()
+        finally:
+            await client.close()
 
     async def get(self, path: str, **parameters: Any) -> Reply:
         return await self.fetch("GET", f"{path}?{urlencode(parameters, doseq=True)}")
@@ -323,6 +331,11 @@ class Gateway:
             await self.stop()
 
     async def _open(self, kind: type[S], receive_bytes: int | None) -> S:
+        client = await self._connect(kind, receive_bytes)
+        self._clients.push_async_callback(client.close)
+        return client
+
+    async def _connect(self, kind: type[S], receive_bytes: int | None) -> S:
         endpoint = socket.socket()
         endpoint.setblocking(False)
         if receive_bytes is not None:
@@ -332,7 +345,6 @@ class Gateway:
         reader, writer = await asyncio.open_connection(
             sock=endpoint, limit=receive_bytes or STREAM_BYTES
         )
-        self._clients.push_async_callback(_close, writer)
         return kind(reader, writer)
 
 
@@ -366,13 +378,8 @@ async def publish_read_by(gateway: Gateway, healthy: WebSocketClient, count: int
 
 async def stall(gateway: Gateway, healthy: WebSocketClient) -> int:
     """Publish to channel a until somebody's socket takes no more; return the newest offset."""
-    last = await publish_read_by(gateway, healthy)
-    while not any(session.is_paused for session in gateway.node.hub.sessions):
+    async with bounded():
         last = await publish_read_by(gateway, healthy)
+        while not any(session.is_paused for session in gateway.node.hub.sessions):
+            last = await publish_read_by(gateway, healthy)
     return last
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-    with suppress(OSError):  # it was lost before, which is what some tests are about
-        await writer.wait_closed()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.web.intake import MAX_REMEMBERED_BYTES, PIECE_BYTES, Intake
+from gateway.web.intake import PIECE_BYTES, Intake
 from protocol.errors import HTTPError
 from protocol.http1 import EndOfRequest, HeadLimits, RequestHead
 
@@ -65,39 +65,6 @@ def test_an_upgrade_with_nothing_behind_it_leaves_it_idle(intake):
     intake.add(UPGRADE)
     take_all(intake)
     assert intake.is_idle
-
-
-def test_a_request_that_is_repeated_is_recognized(intake):
-    assert intake.repeated(GET) is None
-    intake.add(GET)
-    head = take_all(intake)[0]
-    assert intake.repeated(GET) is head
-    assert intake.repeated(GET + GET) is None
-    assert intake.repeated(GET[:-1]) is None
-
-
-@pytest.mark.parametrize(
-    "wire",
-    [
-        UPGRADE,
-        GET + GET,
-        GET[:-2] + b"Connection: close\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        GET[:-2] + b"X: " + b"a" * MAX_REMEMBERED_BYTES + b"\r\n\r\n",
-    ],
-)
-def test_only_a_small_request_without_body_that_keeps_the_connection_is_remembered(wire, intake):
-    intake.add(wire)
-    take_all(intake)
-    assert intake.repeated(wire) is None
-
-
-def test_the_second_half_of_a_request_is_not_taken_for_one(intake):
-    for piece in (GET[:9], GET[9:]):
-        intake.add(piece)
-        take_all(intake)
-    assert intake.repeated(GET[9:]) is None
 
 
 def test_an_end_inside_a_request_is_an_error(intake):
