@@ -149,7 +149,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         if self._host is not None:
             return self._host
         if self._head.target[0] != "/" and self.rel_url.absolute:
-            return self.rel_url.host_port_subcomponent
+            return self.rel_url.host_port_subcomponent or ""
         host = self._head.headers.get(_HOST)
         return _address(self.get_extra_info("sockname")) if host is None else host
 

@@ -26,7 +26,7 @@ ARGUMENTS = [
 ]
 NAMES = {"websocket": "WebSocket", "sse": "SSE", "longpoll": "Long-poll"}
 # A browser on a busy machine takes its time; only a failing test waits for all of it.
-PATIENCE_S = 6
+PATIENCE_S = 30
 expect.set_options(timeout=1000 * PATIENCE_S)
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRANSPORTS = ("websocket", "sse", "longpoll")
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 
-PATIENCE_S = 6
+PATIENCE_S = 30
 
 # --- keeping the position -----------------------------------------------------------------------
 
