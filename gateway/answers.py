@@ -50,4 +50,11 @@ def refuse(
 
 def refuse_error(error: MessageError) -> Response:
     """Return the error response for error."""
-    return refuse(STATUS.get(error.code, 400), error.code, error.message)
+    status = status_of(error)
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    return refuse(status, error.code, error.message, headers=headers)
+
+
+def status_of(error: MessageError) -> int:
+    """Return the status that says error to HTTP."""
+    return STATUS.get(error.code, 400)

@@ -1,17 +1,17 @@
 """HTTP for back ends and operators: publish, history, presence, health and metrics."""
 
-import asyncio
 import hmac
 from typing import NamedTuple
 
 import msgspec
 
-from gateway.answers import answer_json, answer_push, refuse, refuse_error
+from gateway.answers import answer_json, answer_push, refuse, refuse_error, status_of
 from gateway.broker import Broker
 from gateway.commands import HISTORY_BYTES, history_page, position_in, presence_page
-from gateway.config import AuthConfig
+from gateway.config import Config
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
+from gateway.origin import is_allowed_origin
 from gateway.query import Query, read_integer
 from gateway.stream import Draft
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
@@ -19,7 +19,7 @@ from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
-from protocol.messages import JSON, PublishRequest
+from protocol.messages import JSON, PublishRequest, error_push
 from protocol.publication import check_channel, data_from_json
 
 # How many publications one request may carry.
@@ -51,11 +51,12 @@ class Planned(NamedTuple):
 class API:
     """The endpoints that are neither a transport nor a page."""
 
-    def __init__(self, hub: Hub, broker: Broker, auth: AuthConfig, *, max_body_bytes: int) -> None:
+    def __init__(self, hub: Hub, broker: Broker, config: Config) -> None:
         self._hub = hub
         self._broker = broker
-        self._auth = auth
-        self._max_body_bytes = max_body_bytes
+        self._auth = config.auth
+        self._allowed_origins = config.websocket.allowed_origins
+        self._max_body_bytes = config.server.max_body_bytes
 
     # --- publishing ---
 
@@ -63,7 +64,13 @@ class API:
         """Publish the object or the array of objects in the body; answer their places.
 
         Everything is checked before anything is published; an array is published in its order.
+        Where the broker refuses a part of it, the array tells each place or error, and the status
+        is the first error's.
         """
+        if not is_allowed_origin(request, self._allowed_origins):
+            # A browser sends simple POSTs anywhere; without this any page could publish here.
+            text = "pages of this origin may not publish; see websocket.allowed_origins"
+            return refuse(403, ErrorCode.UNAUTHORIZED, text)
         if not self._may_publish(request):
             headers = {"WWW-Authenticate": "Bearer"}
             text = "publishing needs the API key, as Authorization: Bearer KEY"
@@ -76,12 +83,18 @@ class API:
             return refuse(413, ErrorCode.TOO_LARGE, text)
         try:
             requests, is_batch = self._read_requests(body)
-            places = await self._publish_all([self._plan(each) for each in requests])
+            planned = [self._plan(each) for each in requests]
         except MessageError as error:
             return refuse_error(error)
-        except BrokerUnavailable as error:
-            return _refuse_for_now(error)
-        return answer_json(msgspec.json.encode(places if is_batch else places[0]))
+        outcomes = await self._publish_all(planned)
+        failures = [each for each in outcomes if isinstance(each, MessageError)]
+        if failures and not is_batch:
+            return refuse_error(failures[0])
+        told = [error_push(each) if isinstance(each, MessageError) else each for each in outcomes]
+        status = status_of(failures[0]) if failures else 200
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        body = msgspec.json.encode(told if is_batch else told[0])
+        return answer_json(body, status=status, headers=headers)
 
     def _may_publish(self, request: BaseRequest) -> bool:
         key = self._auth.api_key
@@ -95,6 +108,8 @@ class API:
 
     def _read_requests(self, body: bytes) -> tuple[list[PublishRequest], bool]:
         """Return what body asks for, and whether it is an array."""
+        if not body:
+            raise MessageError(ErrorCode.MALFORMED, "the body is empty; it holds what to publish")
         try:
             decoded = _DECODER.decode(body)
         except msgspec.ValidationError as error:
@@ -113,15 +128,19 @@ class API:
         draft = Draft(data_from_json(memoryview(request.data)), request.key, request.tags)
         return Planned(request.channel, draft)
 
-    async def _publish_all(self, planned: list[Planned]) -> list[Place]:
-        # All are handed to the broker before any is awaited, so that no other request
-        # comes between.
+    async def _publish_all(self, planned: list[Planned]) -> list[Place | MessageError]:
+        # All are handed to the broker before any is awaited, so that nothing comes in between.
         publishing = [self._broker.publish(channel, draft) for channel, draft in planned]
-        positions = await asyncio.gather(*publishing)
-        return [
-            Place(channel, position.epoch, position.offset)
-            for (channel, _), position in zip(planned, positions, strict=True)
-        ]
+        outcomes: list[Place | MessageError] = []
+        for (channel, _), future in zip(planned, publishing, strict=True):
+            try:
+                epoch, offset = await future
+                outcomes.append(Place(channel, epoch, offset))
+            except MessageError as error:
+                outcomes.append(error)
+            except BrokerUnavailable as error:
+                outcomes.append(MessageError(ErrorCode.OVERLOADED, str(error)))
+        return outcomes
 
     # --- reading ---
 

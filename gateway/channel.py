@@ -4,18 +4,26 @@ Here is the innermost loop of the gateway: one encoded batch to every live subsc
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final
 
 from gateway.session import Encode, Positions, Subscription
 from gateway.stream import Stream
+from protocol.publication import Publication
+
+# Publications of one slice: what is small as data may be large once encoded, an event with its
+# cursor above all.
+MAX_SLICE_COUNT: Final = 256
 
 
-class Batch(NamedTuple):
-    """One encoding of a slice of a channel, and who has not been given it yet."""
+class Batch:
+    """One encoding of a slice of a channel, made when it is first written, and who waits for it."""
 
-    encode: Encode
-    data: bytes
-    waiting: set[Subscription]
+    __slots__ = ("data", "encode", "waiting")
+
+    def __init__(self, encode: Encode, waiting: set[Subscription]) -> None:
+        self.encode = encode
+        self.waiting = waiting
+        self.data = b""
 
 
 class Channel:
@@ -25,12 +33,13 @@ class Channel:
     batch (given everything up to the flush before), or lagging.
     """
 
-    __slots__ = ("batches", "given_before", "is_dirty", "lagging", "live", "stream")
+    __slots__ = ("batches", "given_before", "is_dirty", "lagging", "live", "slice", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.live: dict[Encode, set[Subscription]] = {}
         self.lagging: set[Subscription] = set()
+        self.slice: list[Publication] = []  # what batches carry
         self.batches: list[Batch] = []
         self.given_before = 0  # what those who wait in batches have been given
         self.is_dirty = False
@@ -79,27 +88,29 @@ class Channel:
             self.lagging.discard(subscription)
             self.stream.lagging_count = len(self.lagging)
 
-    def begin_flush(self, positions: Positions, *, max_bytes: int) -> int:
-        """Encode the next slice of the stream for all live subscriptions; return its length."""
+    def begin_flush(self, *, max_bytes: int) -> None:
+        """Take the next slice of the stream, and have every live subscription wait for it."""
         stream = self.stream
         self.given_before = stream.delivered or 0
-        slice_ = stream.read(self.given_before, stream.last, max_bytes=max_bytes)
-        stream.delivered = self.given_before + len(slice_)
+        up_to = min(stream.last, self.given_before + MAX_SLICE_COUNT)
+        self.slice = stream.read(self.given_before, up_to, max_bytes=max_bytes)
+        stream.delivered = self.given_before + len(self.slice)
         live, self.live = self.live, {}
-        self.batches = [
-            Batch(encode, encode(stream, slice_, positions), waiting)
-            for encode, waiting in live.items()
-        ]
-        return len(slice_)
+        self.batches = [Batch(encode, waiting) for encode, waiting in live.items()]
 
-    def write_batches(self, budget: int) -> int:
+    def write_batches(self, positions: Positions, budget: int) -> int:
         """Write to up to budget waiting subscriptions; return how many that were.
 
-        A write may pause its session, and so take subscriptions out of the sets in use here.
+        A write may pause its session, and so take subscriptions out of the sets in use here. What
+        an encoder raises comes out with its batch still the last of batches.
         """
         written = 0
         while self.batches:
-            encode, data, waiting = self.batches[-1]
+            batch = self.batches[-1]
+            encode, waiting = batch.encode, batch.waiting
+            if waiting and not batch.data:
+                # Positions do not move during a flush, so it is the same whenever it is encoded.
+                batch.data = encode(self.stream, self.slice, positions)
             live = self.live.setdefault(encode, set())
             while waiting:
                 if written == budget:
@@ -108,7 +119,7 @@ class Channel:
                 live.add(subscription)
                 written += 1
                 try:  # noqa: SIM105 - suppress() would cost a tenth of a delivery
-                    subscription.write(data)
+                    subscription.write(batch.data)
                 except RuntimeError:
                     # uvloop refuses to write between a socket's failure and its connection_lost,
                     # which then removes the session.
@@ -117,6 +128,14 @@ class Channel:
             if not live:
                 self.live.pop(encode, None)
         return written
+
+    def give_up_batch(self) -> list[Subscription]:
+        """Return who waits for the last batch, which cannot be encoded; they lag behind it."""
+        waiting = list(self.batches[-1].waiting)
+        for subscription in waiting:
+            self.fall_behind(subscription)
+        self.batches.pop()
+        return waiting
 
     def _leave_live(self, subscription: Subscription) -> int:
         """Take a subscription out of live or waiting; return the offset it has been given."""
@@ -127,6 +146,7 @@ class Channel:
         encode = subscription.session.encode
         live = self.live[encode]
         live.remove(subscription)
-        if not live and not self.batches:
+        # While its batch is being written the set is in use.
+        if not live and all(batch.encode is not encode for batch in self.batches):
             del self.live[encode]
         return self.stream.delivered or 0

@@ -48,7 +48,10 @@ HISTORY_BYTES: Final = 1024 * 1024
 class Commands:
     """Obeys the commands of sessions; every failure becomes an `error` and harms nobody else."""
 
-    def __init__(self, hub: Hub, broker: Broker, config: SessionConfig) -> None:
+    def __init__(
+        self, hub: Hub, broker: Broker, config: SessionConfig, *, may_publish: bool = True
+    ) -> None:
+        self._may_publish = may_publish
         self._hub = hub
         self._broker = broker
         self._config = config
@@ -112,6 +115,9 @@ class Commands:
 
     def publish(self, session: Session, codec: Codec, command: Publish) -> None:
         """Append to the channel and reply `published`."""
+        if not self._may_publish:
+            text = "publishing needs the API key: use POST /publish"
+            raise MessageError(ErrorCode.UNAUTHORIZED, text)
         check_channel(command.channel)
         draft = Draft(codec.decode_data(command.data), command.key, command.tags)
 
@@ -128,6 +134,8 @@ class Commands:
         position = None
         if command.cursor is not None:
             position = position_in(command.cursor, command.channel)
+        if command.id is None:
+            return  # whoever wants no reply wants no work done, either
 
         def read(page: Page) -> None:
             _reply(session, command, history_page(codec, command.channel, page))
@@ -144,6 +152,8 @@ class Commands:
     def presence(self, session: Session, codec: Codec, command: Presence) -> None:
         """Reply with who is subscribed to the channel."""
         check_channel(command.channel)
+        if command.id is None:
+            return
         _reply(session, command, presence_page(self._hub, command.channel))
 
     def ping(self, session: Session, codec: Codec, command: Ping) -> None:

@@ -168,6 +168,9 @@ class AuthConfig(Section, frozen=True):
     # Asked of POST /publish, as `Authorization: Bearer KEY`; a request without it is answered with
     # 401. Without a key anybody who reaches the port may publish. Never printed, never logged.
     api_key: Secret | None = None
+    # Whether WebSocket clients may publish although there is an api_key, which they cannot give;
+    # without a key they may. Otherwise their `publish` is answered with `unauthorized`.
+    client_publish: bool = False
 
     def __repr__(self) -> str:
         """Return a text that tells whether there is a key, not which."""

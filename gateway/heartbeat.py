@@ -4,8 +4,11 @@ The peers stand in as many slots as an interval has ticks, and each tick visits 
 is visited once per interval, and the pings of thousands do not go out at the same moment.
 """
 
+import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from typing import Final, Protocol
+
+logger = logging.getLogger("gateway")
 
 SLOTS: Final = 32
 
@@ -56,4 +59,7 @@ class Heartbeat:
         self._next = (self._next + 1) % SLOTS
         for peer in tuple(slot):
             if peer in slot:  # an earlier one of this tick may have removed it
-                peer.beat()
+                try:
+                    peer.beat()
+                except Exception:
+                    logger.exception("a peer cannot be visited")

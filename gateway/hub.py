@@ -9,18 +9,26 @@ recovering from a stall are that same reading on.
 A turn has a budget. What is left goes on in the next turn, so no fan-out holds the loop.
 """
 
+import logging
 from asyncio import Future
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from gateway.broker import Broker
-from gateway.channel import Channel
+from gateway.channel import MAX_SLICE_COUNT, Channel
 from gateway.config import HubConfig
 from gateway.session import Session, Subscription
 from gateway.stream import Missing, Stream
+from protocol.codes import CloseCode
 from protocol.cursor import Position, encode_cursor
 from protocol.messages import Gap, Subscribed
+
+logger = logging.getLogger("gateway")
+
+# What a session is told that cannot be served, which is our fault.
+_FAILURE: Final = (CloseCode.INTERNAL_ERROR, "internal error")
 
 CallSoon = Callable[[Callable[[], None]], object]
 # Where a subscription begins: at a position, with the last n publications, or now.
@@ -41,7 +49,7 @@ class Hub:
         # Follows by channel that have become neither a subscription nor a release yet.
         self._following: Counter[str] = Counter()
         self._dirty: deque[Channel] = deque()
-        self._catching_up: dict[Session, None] = {}  # in the order in which they are served
+        self._catching_up: OrderedDict[Session, None] = OrderedDict()  # next first
         self._is_turn_scheduled = False
 
     # --- what brokers and transports tell ---
@@ -181,7 +189,11 @@ class Hub:
                 self._schedule_turn()
 
     def _flush(self, budget: int) -> None:
-        """Flush channels one after the other: an SSE cursor counts on no two being under way."""
+        """Flush dirty channels in turn, a slice of each.
+
+        A slice is finished before another channel's begins: an SSE cursor counts on no two flushes
+        being under way.
+        """
         while self._dirty and budget > 0:
             channel = self._dirty[0]
             stream = channel.stream
@@ -189,22 +201,38 @@ class Hub:
                 self._dirty.popleft()
                 continue
             if not channel.batches:
-                channel.begin_flush(self.position_of, max_bytes=self._config.catch_up_bytes)
-            written = channel.write_batches(budget)
-            self.delivery_count += written * ((stream.delivered or 0) - channel.given_before)
+                channel.begin_flush(max_bytes=self._config.catch_up_bytes)
+            written = self._write_batches(channel, budget)
+            self.delivery_count += written * len(channel.slice)
             budget -= max(written, 1)
-            if not channel.batches and stream.delivered == stream.last:
-                channel.is_dirty = False
-                stream.trim()
-                self._dirty.popleft()
+            if channel.batches:
+                continue
+            self._dirty.popleft()
+            stream.trim()
+            channel.is_dirty = stream.delivered != stream.last
+            if channel.is_dirty:
+                self._dirty.append(channel)
+
+    def _write_batches(self, channel: Channel, budget: int) -> int:
+        """Write to waiting subscriptions; end the sessions for which nothing can be encoded."""
+        try:
+            return channel.write_batches(self.position_of, budget)
+        except Exception:
+            logger.exception("channel %r: a batch cannot be encoded", channel.stream.name)
+            for subscription in channel.give_up_batch():
+                subscription.session.transport.disconnect(*_FAILURE)
+            return 0
 
     def _catch_up(self, budget: int) -> None:
         for _ in range(len(self._catching_up)):
             if budget <= 0:
                 break
-            session = next(iter(self._catching_up))
-            del self._catching_up[session]
-            budget -= max(self._read_on(session), 1)
+            session, _ = self._catching_up.popitem(last=False)
+            try:
+                budget -= max(self._read_on(session), 1)
+            except Exception:
+                logger.exception("session %s: it cannot be read on for", session.id)
+                session.transport.disconnect(*_FAILURE)
             if not session.is_paused and session in self.sessions and not self._go_live(session):
                 self._catching_up[session] = None
 
@@ -220,11 +248,12 @@ class Hub:
             if missing is not None:
                 subscription.offset = offset
                 session.push(self._gap(stream, missing))
-            chunk = stream.read(offset, stream.delivered or 0, max_bytes=room)
+            up_to = min(stream.delivered or 0, offset + MAX_SLICE_COUNT)
+            chunk = stream.read(offset, up_to, max_bytes=room)
             if not chunk:
                 continue
-            subscription.offset = chunk[-1].offset
             data = session.encode(stream, chunk, session.position_of)
+            subscription.offset = chunk[-1].offset
             room -= len(data)
             count += len(chunk)
             subscription.write(data)

@@ -1,10 +1,13 @@
 """One gateway process: built from a Config, started, drained, stopped."""
 
 import asyncio
+import logging
 import random
 import signal
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from gateway import metrics
 from gateway.api import API
@@ -27,11 +30,20 @@ from gateway.web.server import ACCESS_LOGGER, Server
 from protocol.codes import CloseCode, ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
-from protocol.publication import check_channel, data_from_value
+from protocol.publication import check_channel, check_labels, data_from_value
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
+logger = logging.getLogger("gateway")
 
 # Clients that are sent away together come back spread over this time, or they would storm the next
 # node; the first of them leave a restart time to happen.
 RETRY_AFTER_MS: Final = (500, 5000)
+# File descriptors for all but connections: listeners, logs, files, the event loop's own.
+SPARE_DESCRIPTORS: Final = 64
 # Clients told to leave per turn of the event loop.
 DRAIN_COUNT: Final = 500
 
@@ -59,7 +71,9 @@ class Node:
             max_head_bytes=config.server.max_head_bytes,
             max_connections=config.server.max_connections,
         )
-        self._runner = ServerRunner(self._server, shutdown_timeout=config.server.shutdown_timeout_s)
+        # The timeout is waited for twice: for handlers to finish, then for cancelled ones to end.
+        shutdown_timeout_s = config.server.shutdown_timeout_s / 2
+        self._runner = ServerRunner(self._server, shutdown_timeout=shutdown_timeout_s)
         await self._runner.setup()
         listening = config.server
         self._site = TCPSite(
@@ -101,6 +115,7 @@ class Node:
         Raises MessageError for a channel or data that no client could publish either.
         """
         check_channel(channel)
+        check_labels(key, tags)
         return await self._broker.publish(channel, Draft(data_from_value(data), key, tags))
 
     @property
@@ -116,8 +131,9 @@ class Node:
 
     def _build_router(self) -> Router:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
-        commands = Commands(hub, self._broker, config.session)
-        api = API(hub, self._broker, config.auth, max_body_bytes=config.server.max_body_bytes)
+        may_publish = config.auth.api_key is None or config.auth.client_publish
+        commands = Commands(hub, self._broker, config.session, may_publish=may_publish)
+        api = API(hub, self._broker, config)
         event_streams = EventStreamEndpoint(hub, heartbeat, config)
         operations: dict[str, Methods] = {
             "/healthz": {"GET": _answer_alive, "HEAD": _answer_alive},
@@ -144,12 +160,18 @@ class Node:
 
     async def _send_sessions_away(self) -> None:
         """Tell every session to come back later, and close it."""
-        reason = "the node is restarting"
-        for count, session in enumerate(tuple(self.hub.sessions), start=1):
+        sessions = tuple(self.hub.sessions)
+        logger.info("draining: %s sessions are told to come back", len(sessions))
+        for count, session in enumerate(sessions, start=1):
             retry_after_ms = random.randint(*RETRY_AFTER_MS)
-            session.transport.disconnect(
-                CloseCode.SERVICE_RESTART, reason, retry_after_ms=retry_after_ms
-            )
+            try:
+                session.transport.disconnect(
+                    CloseCode.SERVICE_RESTART,
+                    "the node is shutting down",
+                    retry_after_ms=retry_after_ms,
+                )
+            except Exception:
+                logger.exception("session %s: it cannot be told to leave", session.id)
             if count % DRAIN_COUNT == 0:
                 await asyncio.sleep(0)
 
@@ -188,7 +210,7 @@ async def run(
 
     ready is called with the node once it listens. Raises OSError when the address cannot be had.
     """
-    node = Node(config, access_log=access_log)
+    node = Node(_fit_to_descriptors(config), access_log=access_log)
     await node.start()
     asked_to_stop = asyncio.Event()
     _on_signals(asked_to_stop.set)
@@ -203,6 +225,24 @@ async def run(
         _on_signals(None)
     if not stopping.cancelled():
         stopping.result()
+
+
+def _fit_to_descriptors(config: Config) -> Config:
+    """Return config with no more connections than this process may have file descriptors.
+
+    Beyond those a socket cannot even be accepted, to be refused: asyncio would log every attempt.
+    """
+    if resource is None:
+        return config
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    descriptors = hard if hard != resource.RLIM_INFINITY else soft
+    most = max(descriptors - SPARE_DESCRIPTORS, 1)
+    if config.server.max_connections <= most:
+        return config
+    logger.info("at most %s connections: this process may have %s open files", most, descriptors)
+    server = msgspec.structs.replace(config.server, max_connections=most)
+    return msgspec.structs.replace(config, server=server)
 
 
 def _on_signals(callback: Callable[[], object] | None) -> None:

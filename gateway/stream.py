@@ -6,11 +6,15 @@ publications for a subscriber.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from gateway.config import ChannelsConfig
 from protocol.cursor import Position
 from protocol.publication import Data, Publication
+
+# What may wait for live subscribers within a turn, however narrow the bounds of a log are set.
+MIN_UNDELIVERED_COUNT: Final = 1000
+MIN_UNDELIVERED_BYTES: Final = 4 * 1024 * 1024
 
 GapReason = Literal["slow", "expired", "epoch"]
 
@@ -90,13 +94,22 @@ class Stream:
         """The position after the newest publication."""
         return Position(self.epoch, self.last)
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether so much waits for live subscribers that no more should be appended now."""
+        bounds = self._bounds
+        count = max(bounds.history_count, bounds.lag_count, MIN_UNDELIVERED_COUNT)
+        size = max(bounds.history_bytes, bounds.lag_bytes, MIN_UNDELIVERED_BYTES)
+        return len(self._log) > count or self._size_bytes > size
+
     def append(self, draft: Draft) -> Publication:
         """Return draft with the next offset and the time, kept as the newest of the log."""
-        self.last += 1
-        self.used = self._clock()
-        publication = Publication(self.last, draft.data, self.used, draft.key, draft.tags)
-        self._log.append(publication)
+        now = self._clock()
+        publication = Publication(self.last + 1, draft.data, now, draft.key, draft.tags)
         self._size_bytes += publication.size_bytes
+        self._log.append(publication)
+        self.last += 1
+        self.used = now
         self.trim()
         return publication
 
@@ -107,8 +120,9 @@ class Stream:
         """
         chosen: list[Publication] = []
         size = 0
-        for offset in range(after + 1, up_to + 1):
-            publication = self._log[offset - self.first]
+        first = self.first
+        for index in range(after + 1 - first, up_to + 1 - first):
+            publication = self._log[index]
             size += publication.size_bytes
             if size > max_bytes and chosen:
                 break

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -168,9 +169,20 @@ def _check_target(method: str, target: str) -> None:
         raise HTTPError(400, "The request target is not valid")
 
 
+def _is_ipv6(text: str) -> bool:
+    """Return whether text is an IPv6 address, the only thing in use between brackets."""
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
 @lru_cache(maxsize=256)  # peers name the same few hosts again and again
 def _is_authority(text: str) -> bool:
     match = _AUTHORITY.fullmatch(text)
+    if text.startswith("[") and not _is_ipv6(text[1:].partition("]")[0]):
+        return False
     return match is not None and int(match[1] or 0) <= _MAX_PORT
 
 

@@ -213,8 +213,15 @@ class Closing(Push, tag="closing", frozen=True):
     retry_after_ms: int | None = None
 
 
-# RFC 6455 says nothing of reconnecting; these two announce that the server will be back.
-_RECONNECT_CODES: Final = frozenset({CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART})
+# RFC 6455 says nothing of reconnecting; after these a server may be back, or well again.
+_RECONNECT_CODES: Final = frozenset(
+    {
+        CloseCode.GOING_AWAY,
+        CloseCode.INTERNAL_ERROR,
+        CloseCode.SERVICE_RESTART,
+        CloseCode.TRY_AGAIN_LATER,
+    }
+)
 
 
 def closing_push(code: int, reason: str, retry_after_ms: int | None = None) -> Closing:

@@ -130,6 +130,19 @@ def _check_depth(text: bytes) -> None:
             depth -= 1
 
 
+def check_labels(key: str | None, tags: dict[str, str] | None) -> None:
+    """Raise MessageError (invalid_field) unless key and tags are strings that UTF-8 can carry."""
+    texts = [] if key is None else [key]
+    for name, text in (tags or {}).items():
+        texts += (name, text)
+    for text in texts:
+        try:
+            text.encode()
+        except (AttributeError, UnicodeEncodeError):
+            message = f"key and tags are strings of UTF-8, not {text!r:.80}"
+            raise MessageError(ErrorCode.INVALID_FIELD, message) from None
+
+
 def check_channel(name: str) -> None:
     """Raise MessageError (invalid_channel) unless name can name a channel."""
     try:

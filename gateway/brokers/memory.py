@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # 48 random bits: two lifetimes of a channel share an epoch once in 2^48, and a cursor stays short.
 _EPOCH_BYTES = 6
-# About a millisecond of work.
+# About a millisecond of work; more where there are so many that they would take over a minute.
 _CHECKS_PER_CALL = 1000
 
 
@@ -77,6 +77,9 @@ class MemoryBroker:
             stream = self._open(channel)
         except MessageError as error:
             return _failed(error)
+        if stream.is_overfull:  # never without subscribers: the bounds apply to all else
+            text = f"channel {channel!r}: its subscribers cannot be given as much as is published"
+            return _failed(MessageError(ErrorCode.OVERLOADED, text))
         stream.append(draft)
         self.publication_count += 1
         if stream.delivered is not None and self._deliver is not None:
@@ -106,7 +109,9 @@ class MemoryBroker:
         Looks at the next few channels of all, so that a million of them never hold the loop.
         """
         unused_since = self._clock() - self._config.history_age_s
-        for _ in range(min(len(self._unchecked), _CHECKS_PER_CALL)):
+        for _ in range(
+            min(len(self._unchecked), max(_CHECKS_PER_CALL, len(self._unchecked) // 60))
+        ):
             stream = self._unchecked.popleft()
             stream.trim()
             if stream.delivered is None and stream.is_empty and stream.used <= unused_since:

@@ -43,6 +43,7 @@ class PollTransport:
         self._messages: list[bytes] = []
         self._gaps: list[bytes] = []
         self._size_bytes = 0
+        self._is_ended = False
         self._grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.session = Session(self, encode_items)
 
@@ -60,7 +61,8 @@ class PollTransport:
             self._grow(len(self._gaps[-1]))
 
     def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Answer with what there is: the next poll will find out."""
+        """Have the poll answered with what there is: the next one will find out."""
+        self._is_ended = True
         self._grow(0)
 
     # --- what the endpoint asks ---
@@ -71,7 +73,7 @@ class PollTransport:
 
     async def wait_full(self) -> None:
         """Return as soon as all that was there already is collected, or max_bytes is reached."""
-        while self._hub.is_behind(self.session) and not self.session.is_paused:
+        while not (self._is_ended or self.session.is_paused) and self._hub.is_behind(self.session):
             self._grown = asyncio.get_running_loop().create_future()
             await self._grown
 

@@ -16,6 +16,7 @@ from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, re
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse, TakeoverResponse
 from protocol import sse
+from protocol.codes import ErrorCode
 from protocol.cursor import Position, encode_cursor
 from protocol.errors import MessageError
 from protocol.messages import JSON, Push, closing_push, error_push
@@ -56,7 +57,14 @@ class EventEncoder:
 class EventStreamTransport:
     """One session's event stream: what the session writes through, and what hears its end."""
 
-    __slots__ = ("_asyncio_transport", "_endpoint", "_has_begun", "session", "write")
+    __slots__ = (
+        "_asyncio_transport",
+        "_endpoint",
+        "_has_begun",
+        "_stuck_bytes",
+        "session",
+        "write",
+    )
 
     def __init__(
         self, endpoint: "EventStreamEndpoint", request: BaseRequest, channels: tuple[str, ...]
@@ -65,6 +73,7 @@ class EventStreamTransport:
         self._asyncio_transport: AsyncioTransport = request.protocol.asyncio_transport
         self._asyncio_transport.set_write_buffer_limits(endpoint.config.sse.high_water_bytes)
         self._has_begun = False
+        self._stuck_bytes = 0  # what the socket had not taken at the last visit, while paused
         self.write = self._asyncio_transport.write
         self.session = Session(self, endpoint.encoder_for(channels))
 
@@ -124,15 +133,22 @@ class EventStreamTransport:
         self._endpoint.hub.resume(self.session)
 
     def shutdown(self) -> None:
-        """Close what is still open when the server ends."""
-        self._asyncio_transport.abort()
+        """Close once what was written is read; the server aborts at its timeout."""
+        self._asyncio_transport.close()
 
     # --- Peer: what the heartbeat says ---
 
     def beat(self) -> None:
-        """Write a comment: proxies see traffic, and a vanished client fails the write."""
+        """Write a comment, which a vanished client fails; drop one that read nothing meanwhile."""
         if not self.session.is_paused:
+            self._stuck_bytes = 0
             self.write(sse.HEARTBEAT)
+            return
+        stuck_bytes = self._stuck_bytes
+        self._stuck_bytes = self._asyncio_transport.get_write_buffer_size()
+        if stuck_bytes == self._stuck_bytes:
+            self._endpoint.forget(self)
+            self._asyncio_transport.abort()
 
 
 class EventStreamEndpoint:
@@ -148,6 +164,8 @@ class EventStreamEndpoint:
         """Answer with an endless event stream, or 400 for what would be wrong at every retry."""
         try:
             query = Query(request.rel_url.raw_query_string, CHANNEL_PARAMETERS)
+            if request.body_exists:
+                raise MessageError(ErrorCode.MALFORMED, "an event stream is asked for without body")
             wanted = read_wanted(
                 query,
                 max_channels=self.config.longpoll.max_channels,

@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 from gateway.answers import refuse
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
+from gateway.origin import is_allowed_origin
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
 from gateway.web.request import BaseRequest
 from gateway.web.response import StreamResponse, TakeoverResponse
 from gateway.web.websocket_connection import Listener, WebSocketConnection
-from protocol.codes import CloseCode, ErrorCode
+from protocol.codes import CloseCode, Disconnect, ErrorCode
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 from protocol.messages import (
@@ -53,13 +52,23 @@ ENCODERS: dict[Codec, Encode] = {JSON: encode_json, MSGPACK: encode_msgpack}
 class WebSocketTransport(Listener):
     """One session's WebSocket: what the session writes through, and what hears the connection."""
 
-    __slots__ = ("_codec", "_connection", "_endpoint", "_is_pinged", "_opcode", "session", "write")
+    __slots__ = (
+        "_codec",
+        "_connection",
+        "_endpoint",
+        "_is_pinged",
+        "_opcode",
+        "_stuck_bytes",
+        "session",
+        "write",
+    )
 
     def __init__(self, endpoint: "WebSocketEndpoint", request: BaseRequest, codec: Codec) -> None:
         self._endpoint = endpoint
         self._codec = codec
         self._opcode = TEXT if codec.is_text else BINARY
         self._is_pinged = False
+        self._stuck_bytes = 0  # what the socket had not taken at the last visit, while paused
         self._connection = WebSocketConnection(
             request.protocol,
             self,
@@ -118,8 +127,16 @@ class WebSocketTransport(Listener):
     # --- Peer: what the heartbeat says ---
 
     def beat(self) -> None:
-        """Ping a peer that was silent for an interval; drop one that was silent after its ping."""
-        if self._connection.heard:
+        """Ping a peer that was silent for an interval; drop one that was silent after its ping.
+
+        While it does not keep up, reading is the sign of life: a ping would wait behind the rest.
+        """
+        if self.session.is_paused:
+            stuck_bytes, self._stuck_bytes = self._stuck_bytes, self._connection.write_buffer_bytes
+            if stuck_bytes == self._stuck_bytes:
+                self.disconnect(Disconnect.SLOW, "nothing was read for a whole interval")
+        elif self._connection.heard:
+            self._stuck_bytes = 0
             self._connection.heard = self._is_pinged = False
         elif not self._is_pinged:
             self._is_pinged = True
@@ -145,8 +162,11 @@ class WebSocketEndpoint:
             return refuse(
                 verdict.status, ErrorCode.MALFORMED, verdict.message, headers=verdict.headers
             )
-        if not self._is_allowed_origin(request):
-            text = f"origin {request.headers['Origin'][:200]!r} may not connect"
+        if request.body_exists:
+            return refuse(400, ErrorCode.MALFORMED, "a WebSocket is opened without a body")
+        if not is_allowed_origin(request, self.config.websocket.allowed_origins):
+            origin = request.headers["Origin"][:200]
+            text = f"origin {origin!r} may not connect; see websocket.allowed_origins"
             return refuse(403, ErrorCode.UNAUTHORIZED, text)
         name = choose_protocol(verdict.protocols, SUBPROTOCOLS)
         if name is None and verdict.protocols:
@@ -172,7 +192,7 @@ class WebSocketEndpoint:
         )
         try:
             await response.prepare(request)
-        except ConnectionResetError:
+        except BaseException:
             self.forget(transport)
             raise
         return response
@@ -181,14 +201,3 @@ class WebSocketEndpoint:
         """End a transport's session; does nothing the second time."""
         self._heartbeat.remove(transport)
         self.hub.detach(transport.session)
-
-    def _is_allowed_origin(self, request: BaseRequest) -> bool:
-        origin = request.headers.get("Origin")
-        if origin is None:
-            return True
-        allowed = self.config.websocket.allowed_origins
-        if allowed:
-            return "*" in allowed or origin in allowed
-        with suppress(ValueError):
-            return urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
-        return False

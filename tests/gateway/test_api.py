@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.api import API
-from gateway.config import AuthConfig, ChannelsConfig, HubConfig
+from gateway.config import AuthConfig, ChannelsConfig, Config, HubConfig
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
 from gateway.router import Router
@@ -322,7 +322,7 @@ class Front:
     async def start(self) -> None:
         broker = UnreachableBroker()
         hub = Hub(broker, HubConfig(), asyncio.get_running_loop().call_soon)
-        api = API(hub, broker, AuthConfig(), max_body_bytes=1000)
+        api = API(hub, broker, Config())
         routes = {"/publish": {"POST": api.publish}}
         self._server = Server(Router(routes, {"history": api.history}, {}), access_log=None)
         loop = asyncio.get_running_loop()
@@ -339,9 +339,18 @@ async def test_a_broker_out_of_reach_is_told_as_a_reason_to_try_again() -> None:
     await front.start()
     gateway = Gateway(front)
     batch = '[{"channel": "a", "data": 1}, {"channel": "b", "data": 2}]'
-    for reply in (await post(gateway, batch), await history(gateway, "a")):
-        assert is_error(reply, 503, "overloaded")
-        assert reply.json["retry"] is True
-        assert reply.json["message"] == "the broker is out of reach"
+    told = {
+        "type": "error",
+        "code": "overloaded",
+        "message": "the broker is out of reach",
+        "retry": True,
+    }
+    for asked, expected in (
+        (post(gateway, '{"channel": "a", "data": 1}'), told),
+        (post(gateway, batch), [told, told]),
+        (history(gateway, "a"), told),
+    ):
+        reply = await asked
+        assert (reply.status, reply.json) == (503, expected)
         assert reply.headers["Retry-After"] == "1"
     await gateway.close()

@@ -13,6 +13,7 @@ from gateway.session import Positions
 from gateway.stream import Draft, Stream
 from gateway.transports.longpoll import PollTransport
 from protocol.cursor import Position, decode_cursor
+from protocol.errors import MessageError
 from protocol.messages import Push
 from protocol.publication import Data, Publication
 from tests.gateway.world import CHANNELS, ScriptedTransport, World, encode_lines
@@ -225,3 +226,55 @@ async def test_a_poll_that_ends_in_the_middle_of_a_flush_has_the_cursor_of_what_
     assert sorted(len(answer["messages"]) for answer in answers) == [0, 1]
     for answer in answers:
         assert decode_cursor(answer["cursor"])["a"].offset == len(answer["messages"])
+
+
+def test_a_busy_channel_does_not_keep_another_waiting() -> None:
+    world = World(hub=HubConfig(turn_deliveries=4))
+    for _ in range(20):
+        world.subscribe(ScriptedTransport(world.hub, encode_lines), "hot")
+    quiet = ScriptedTransport(world.hub, encode_lines)
+    world.subscribe(quiet, "quiet")
+    quiet.read()
+    world.publish("hot")
+    world.publish("quiet")
+    for _ in range(10):
+        world.publish("hot")
+        world.turn()
+    assert offsets(quiet.read()) == [1]
+
+
+def test_an_encoding_that_fails_ends_its_sessions_and_nobody_elses(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
+        raise ValueError("cannot be encoded")
+
+    healthy = ScriptedTransport(world.hub, encode_lines)
+    failing = ScriptedTransport(world.hub, fail)
+    for reader in (healthy, failing):
+        world.subscribe(reader, "a")
+    late = ScriptedTransport(world.hub, fail)
+    world.publish("a")
+    world.settle()
+    world.subscribe(late, "a", 1)
+    world.publish("a")
+    world.settle()
+    assert offsets(healthy.read()) == [1, 2]
+    assert world.hub.sessions == {healthy.session}
+    assert len(caplog.records) == 2
+
+
+def test_what_subscribers_cannot_be_given_is_refused_and_not_kept() -> None:
+    channels = ChannelsConfig(history_count=10, lag_count=10)
+    world = World(channels, HubConfig(turn_deliveries=1))
+    for _ in range(2):
+        world.subscribe(ScriptedTransport(world.hub, encode_lines), "a")
+    stream = world.hub.channels["a"].stream
+    while not stream.is_overfull:
+        world.publish("a")
+    assert stream.last < 1100
+    with pytest.raises(MessageError) as refused:
+        world.publish("a")
+    assert refused.value.code == "overloaded"
+    world.settle()
+    assert world.publish("a").offset == stream.last

@@ -332,7 +332,7 @@ def test_any_names_and_texts_can_be_pushed(channel, key, tags):
 @pytest.mark.parametrize(
     ("code", "is_coming_back"),
     [
-        *((code, code in (1001, 1012)) for code in CloseCode),
+        *((code, code in (1001, 1011, 1012, 1013)) for code in CloseCode),
         *((code, code < 3500) for code in Disconnect),
         (2999, False),
         (3000, True),
