@@ -98,7 +98,7 @@ class Commands:
                 self._hub.release(stream.name)
                 raise
             reply, gap = self._hub.subscribe(session, stream, start)
-            _reply(session, command, reply)
+            self._reply(session, command, reply)
             if gap is not None:
                 session.push(gap)
             self._hub.start(session)
@@ -111,7 +111,7 @@ class Commands:
             text = f"not subscribed to {command.channel[:MAX_CHANNEL_BYTES]!r}"
             raise MessageError(ErrorCode.NOT_SUBSCRIBED, text)
         self._hub.unsubscribe(session, command.channel)
-        _reply(session, command, Unsubscribed(channel=command.channel))
+        self._reply(session, command, Unsubscribed(channel=command.channel))
 
     def publish(self, session: Session, codec: Codec, command: Publish) -> None:
         """Append to the channel and reply `published`."""
@@ -123,7 +123,7 @@ class Commands:
 
         def published(position: Position) -> None:
             reply = Published(channel=command.channel, epoch=position.epoch, offset=position.offset)
-            _reply(session, command, reply)
+            self._reply(session, command, reply)
 
         publishing = self._broker.publish(command.channel, draft)
         self._when_done(publishing, session, command, published)
@@ -138,7 +138,7 @@ class Commands:
             return  # whoever wants no reply wants no work done, either
 
         def read(page: Page) -> None:
-            _reply(session, command, history_page(codec, command.channel, page))
+            self._reply(session, command, history_page(codec, command.channel, page))
 
         reading = self._broker.history(
             command.channel,
@@ -154,11 +154,11 @@ class Commands:
         check_channel(command.channel)
         if command.id is None:
             return
-        _reply(session, command, presence_page(self._hub, command.channel))
+        self._reply(session, command, presence_page(self._hub, command.channel))
 
     def ping(self, session: Session, codec: Codec, command: Ping) -> None:
         """Reply `pong`."""
-        _reply(session, command, Pong())
+        self._reply(session, command, Pong())
 
     # --- outcomes ---
 
@@ -193,6 +193,11 @@ class Commands:
             finish(future)
         else:
             future.add_done_callback(finish)
+
+    def _reply(self, session: Session, command: Command, reply: Push) -> None:
+        """Answer a command that has an id, unless its session has ended meanwhile."""
+        if command.id is not None and session in self._hub.sessions:
+            session.push(msgspec.structs.replace(reply, id=command.id))
 
     def _refuse(self, session: Session, error: MessageError) -> None:
         session.push(error_push(error))
@@ -239,12 +244,6 @@ def presence_page(hub: Hub, channel: str) -> PresencePage:
     sessions = (each.session for each in islice(subscribed, PRESENCE_LIMIT))
     members = [Member(session.id, session.user) for session in sessions]
     return PresencePage(channel=channel, count=subscribed.subscriber_count, members=members)
-
-
-def _reply(session: Session, command: Command, reply: Push) -> None:
-    """Answer a command that has an id; one without wants no reply."""
-    if command.id is not None:
-        session.push(msgspec.structs.replace(reply, id=command.id))
 
 
 def _start_of(command: Subscribe) -> Start:

@@ -124,6 +124,15 @@ class Connection(asyncio.Protocol):
         """Whether the connection closes after the request in hand, whatever its peer wants."""
         return self.conversation is None or self.conversation.is_last
 
+    def check_upgradable(self) -> Conversation:
+        """Return the conversation that upgrade() would end, or raise what it would raise."""
+        if self.is_lost:
+            raise ConnectionResetError("The peer left")
+        if self.conversation is None or self.receiver is not None:
+            raise StateError("Only a connection that speaks HTTP can be upgraded")
+        self.conversation.check_leavable()
+        return self.conversation
+
     def upgrade(self, receiver: Receiver) -> None:
         """Give the socket to receiver: it hears from now on what asyncio tells this connection.
 
@@ -131,11 +140,8 @@ class Connection(asyncio.Protocol):
         ready. Raises ConnectionResetError if the peer left, and StateError where the body of the
         request has not arrived as a whole or there is no request; receiver then hears nothing.
         """
-        if self.is_lost:
-            raise ConnectionResetError("The peer left")
-        if self.conversation is None or self.receiver is not None:
-            raise StateError("Only a connection that speaks HTTP can be upgraded")
-        unparsed, is_writing_paused = self.conversation.leave()
+        conversation = self.check_upgradable()
+        unparsed, is_writing_paused = conversation.leave()
         self.receiver = receiver
         self._feed = receiver.data_received
         if is_writing_paused:
@@ -152,21 +158,15 @@ class Connection(asyncio.Protocol):
             elif self.receiver is not None:
                 self.conversation = None
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether the connection will end by itself once the server has asked it to."""
-        return self.receiver is None or self.task is not None or hasattr(self.receiver, "shutdown")
-
     def close_when_done(self) -> None:
         """Close now if no request is in hand, otherwise after it; a receiver keeps its socket."""
         if self.conversation is not None:
             self.conversation.close_when_done()
 
     def shut_receiver_down(self) -> None:
-        """Ask the receiver to finish, where there is one that knows how to."""
-        shutdown = getattr(self.receiver, "shutdown", None)
-        if shutdown is not None:
-            shutdown()
+        """Ask the receiver to finish, where there is one."""
+        if self.receiver is not None:
+            self.receiver.shutdown()
 
     def _end(self) -> None:
         """Break the circles in which a connection refers to itself."""

@@ -42,7 +42,10 @@ _IDLE, _HEAD, _HANDLING, _DRAINING, _CLOSING, _OVER = Phase
 
 
 class Conversation:
-    """The HTTP spoken on one connection; deadline, by the loop's time, is when expire() is due."""
+    """The HTTP spoken on one connection.
+
+    expire() is due when one of deadline and write_deadline, by the loop's time, has passed.
+    """
 
     __slots__ = (
         "_answer",
@@ -55,9 +58,11 @@ class Conversation:
         "_is_reading_paused",
         "_phase",
         "_shared",
+        "_unsent_bytes",
         "_writer",
         "deadline",
         "task",
+        "write_deadline",
     )
 
     _writer: BodyWriter
@@ -76,6 +81,8 @@ class Conversation:
         self._is_last = False  # whether no request will follow the one in hand
         self._is_reading_paused = False
         self.deadline = shared.now + shared.settings.head_timeout_s
+        self.write_deadline = inf  # for the peer to read something, while writing is paused
+        self._unsent_bytes = 0  # when write_deadline was set
         self.task: asyncio.Task[None] | None = None  # the handler of the request in hand
 
     @property
@@ -102,28 +109,34 @@ class Conversation:
     def lose(self) -> None:
         """Tell everyone who reads or writes here that the peer left."""
         self._phase = _OVER
-        self.deadline = inf
+        self.deadline = self.write_deadline = inf
         self._flow.lose()
         if self._body is not None:
             self._body.set_exception(ConnectionResetError("The peer left"))
 
     def pause_writing(self) -> None:
-        """Let writers wait."""
+        """Let writers wait, but not for ever."""
         self._flow.pause()
+        self._await_reading()
 
     def resume_writing(self) -> None:
         """Let writers go on."""
+        self.write_deadline = inf
         self._flow.resume()
+
+    def check_leavable(self) -> None:
+        """Raise StateError where leave() would."""
+        if self._is_body_incoming:
+            raise StateError("The body of a request must have arrived before its connection goes")
 
     def leave(self) -> tuple[bytes, bool]:
         """End HTTP on this connection; return what was not parsed, and whether writing is paused.
 
         Raises StateError where the body of the request in hand has not arrived as a whole.
         """
-        if self._is_body_incoming:
-            raise StateError("The body of a request must have arrived before its connection goes")
+        self.check_leavable()
         self._phase = _OVER
-        self.deadline = inf
+        self.deadline = self.write_deadline = inf
         unparsed = self._intake.take_unparsed()
         self._regulate_reading()
         return unparsed, self._flow.is_paused
@@ -153,8 +166,15 @@ class Conversation:
             self._linger()
 
     def expire(self) -> None:
-        """Act upon the deadline."""
-        _ON_EXPIRY[self._phase](self)
+        """Act upon the deadlines that have passed."""
+        now = self._shared.now
+        if self.write_deadline < now:
+            if self._asyncio_transport.get_write_buffer_size() >= self._unsent_bytes:
+                self._abort()
+                return
+            self._await_reading()
+        if self.deadline < now:
+            _ON_EXPIRY[self._phase](self)
 
     # The request in hand.
 
@@ -288,6 +308,11 @@ class Conversation:
             transport.write_eof()
         self._intake.take_unparsed()
         self._regulate_reading()
+
+    def _await_reading(self) -> None:
+        """Give the peer the write timeout to read some of what is written, though not all."""
+        self._unsent_bytes = self._asyncio_transport.get_write_buffer_size()
+        self.write_deadline = self._shared.now + self._shared.settings.write_timeout_s
 
     def _be_late(self) -> None:
         self._refuse(HTTPError(408, "The head did not arrive in time"))

@@ -305,8 +305,9 @@ class TakeoverResponse(StreamResponse):
     """A response after whose head the connection belongs to receiver: no more HTTP, no task.
 
     With status 101 exactly the given headers are sent; with any other status the body ends with the
-    connection, so an answer that has no body (to HEAD, or with status 204) is refused. The bytes in
-    first leave with the head, in one write and before the receiver hears anything.
+    connection, so an answer that has no body (to HEAD, or with status 204) is refused. So is one to
+    a request whose body has not arrived, with StateError: nothing is sent then. The bytes in first
+    leave with the head, in one write and before the receiver hears anything.
     """
 
     _sends_head_at_once = False
@@ -325,6 +326,7 @@ class TakeoverResponse(StreamResponse):
         self._first = first
 
     def _begin(self, request: Answerable) -> None:
+        request.protocol.check_upgradable()
         if self._status == 101:
             self._send_head(request, Framing.EMPTY, 0)
         else:

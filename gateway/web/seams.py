@@ -8,7 +8,10 @@ from protocol.http1 import HttpVersion
 
 
 class Receiver(Protocol):
-    """The next reader of an upgraded connection; its methods mean what asyncio.Protocol's mean."""
+    """The next reader of an upgraded connection; its methods mean what asyncio.Protocol's mean.
+
+    shutdown() is the server's.
+    """
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the new protocol, at first those that came in behind the request."""
@@ -25,9 +28,15 @@ class Receiver(Protocol):
     def resume_writing(self) -> None:
         """The write buffer fell below its low-water mark."""
 
+    def shutdown(self) -> None:
+        """The server goes away: finish within its shutdown timeout, or lose the socket."""
+
 
 class Upgradable(Protocol):
     """The connection behind a request."""
+
+    def check_upgradable(self) -> object:
+        """Raise what upgrade() would raise."""
 
     def upgrade(self, receiver: Receiver) -> None:
         """Hand every further byte to receiver."""

@@ -11,6 +11,7 @@ from gateway.web.request import BaseRequest
 from gateway.web.settings import Options, Settings, Shared
 
 SWEEP_S: Final = 1.0  # how late a timeout may be noticed
+WARNING_INTERVAL_S: Final = 60.0  # between two warnings about the same cause
 ACCESS_LOGGER: Final = logging.getLogger("gateway.access")
 
 
@@ -49,6 +50,7 @@ class Server:
         self._sweeping: asyncio.TimerHandle | None = None
         self._awaited: dict[Connection, asyncio.Future[None]] = {}  # done when it has ended
         self._is_closing = False
+        self._no_warning_before_s = self.shared.loop.time()
 
     def __call__(self) -> Connection:
         """Return a connection for a socket that has just been accepted."""
@@ -90,7 +92,7 @@ class Server:
 
         Handlers and receivers have timeout seconds to finish, for ever by default. After that
         handlers are cancelled and have as long again. Receivers are asked to finish by their
-        shutdown(); those that have none lose their sockets at the end.
+        shutdown(); those that have not lose their sockets at the end.
         """
         self.pre_shutdown()
         for connection in tuple(self._connections):
@@ -108,10 +110,9 @@ class Server:
             self._sweeping = None
 
     async def _wait_for_ends(self, timeout_s: float | None) -> None:
-        """Wait for the connections to end that will end by themselves."""
+        """Wait for all connections to end."""
         for connection in self._connections:
-            if connection.is_ending:
-                self._awaited[connection] = self.shared.loop.create_future()
+            self._awaited[connection] = self.shared.loop.create_future()
         if self._awaited:
             await asyncio.wait(self._awaited.values(), timeout=timeout_s)
         self._awaited.clear()
@@ -126,6 +127,7 @@ class Server:
         self._connections[connection] = None
         if 0 < self.shared.settings.max_connections < len(self._connections):
             connection.asyncio_transport.abort()
+            self._warn_of_bound()
         elif self._is_closing:
             connection.close_when_done()
 
@@ -136,12 +138,24 @@ class Server:
         if awaited is not None and not awaited.done():
             awaited.set_result(None)
 
+    def _warn_of_bound(self) -> None:
+        """Tell the operator, now and then, that connections are dropped."""
+        now = self.shared.loop.time()
+        if now >= self._no_warning_before_s:
+            self._no_warning_before_s = now + WARNING_INTERVAL_S
+            settings = self.shared.settings
+            settings.logger.warning(
+                "Dropping new connections: there are max_connections=%s", settings.max_connections
+            )
+
     def _sweep(self) -> None:
         """Look after every connection that speaks HTTP: one timer for all of them."""
         loop = self.shared.loop
         now = self.shared.now = loop.time()
         for connection in tuple(self._connections):
             conversation = connection.conversation
-            if conversation is not None and conversation.deadline < now:
+            if conversation is not None and (
+                conversation.deadline < now or conversation.write_deadline < now
+            ):
                 conversation.expire()
         self._sweeping = loop.call_later(SWEEP_S, self._sweep) if self._connections else None

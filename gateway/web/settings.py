@@ -17,6 +17,7 @@ class Options(TypedDict, total=False):
     keepalive_timeout: float
     head_timeout_s: float
     body_timeout_s: float
+    write_timeout_s: float
     lingering_time: float
     timeout_ceil_threshold: float
     tcp_keepalive: bool
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_timeout: float = 3630.0  # as aiohttp: beyond an hour, so that proxies give up first
     head_timeout_s: float = 30.0  # from a head's first byte, or from accept, to its last
     body_timeout_s: float = 60.0  # between two pieces of a body; nginx waits as long
+    write_timeout_s: float = 60.0  # for a peer to read any of an answer; as nginx's send_timeout
     lingering_time: float = 10.0  # for an answered request's unread rest; 0 closes at once
     timeout_ceil_threshold: float = 5.0  # known from aiohttp, without effect here
     tcp_keepalive: bool = True

@@ -138,6 +138,8 @@ class WebSocketResponse(StreamResponse):
         verdict = judge(request.method, request.version, request.headers)
         if isinstance(verdict, Refused):
             raise _refusal(request.method, verdict)
+        if not request.content.is_eof():
+            raise HTTPBadRequest(text="The body of a WebSocket handshake has not arrived")
         self._protocol = choose_protocol(verdict.protocols, self._protocols)
         self._headers.update(accept_headers(verdict, self._protocol))
         self._complete(request.method, request.version, keep_alive=True)

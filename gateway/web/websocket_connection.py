@@ -1,17 +1,21 @@
 """A WebSocket over asyncio by callbacks: no task, no queue, nothing awaited."""
 
 import asyncio
+from collections import deque
 from typing import Final, Protocol
 
 from gateway.web.connection import Connection
 from protocol.codes import CloseCode
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, PING, PONG
-from protocol.websocket import State, WebSocket
+from protocol.websocket import Event, State, WebSocket
 
 # Above this many bytes in the write buffer reading pauses until writing resumes. It is four times
 # asyncio's high-water mark: a peer that asks faster than it reads has to stop asking.
 MAX_BACKLOG_BYTES: Final = 256 * 1024
+# Events acted on before others get the event loop: a read may bring 40,000 of them, and 64 of the
+# most expensive commands take some milliseconds.
+MESSAGES_PER_TURN: Final = 64
 # How long a peer may take for its part of the closing handshake before the socket is dropped: long
 # enough for a slow mobile network, and what aiohttp and websockets give.
 CLOSE_TIMEOUT_S: Final = 10.0
@@ -23,6 +27,7 @@ CLOSE_SENT: Final = State.CLOSE_SENT
 # Why reading pauses, as bits.
 BACKLOG: Final = 1  # the peer does not read
 OWNER: Final = 2  # the listener asked for it
+TURN: Final = 4  # events wait for the next turn of the event loop
 
 
 class Listener(Protocol):
@@ -79,6 +84,7 @@ class WebSocketConnection:
         "_holds",
         "_listener",
         "_pong",
+        "_waiting",
         "_websocket",
         "asyncio_transport",
         "close_code",
@@ -112,6 +118,9 @@ class WebSocketConnection:
         self._end_cause: Exception | None = None
         self._holds = 0
         self._pong = b""  # the newest pong that waits for the peer to read, as a frame
+        # Events not acted on yet, oldest first: one of BACKLOG and TURN tells what for. A deque for
+        # every idle connection would be 760 bytes.
+        self._waiting: deque[Event] | tuple[()] = ()
 
     @property
     def is_closing(self) -> bool:
@@ -122,10 +131,10 @@ class WebSocketConnection:
     def heard(self) -> bool:
         """Whether the peer gave a sign of life since this was last set to False.
 
-        A peer whose bytes the listener refuses to read counts as alive.
+        A peer whose bytes are left unread on our side's account counts as alive.
         """
         connection = self._connection
-        return connection is not None and (connection.heard or self._holds & OWNER != 0)
+        return connection is not None and (connection.heard or self._holds & (OWNER | TURN) != 0)
 
     @heard.setter
     def heard(self, heard: bool) -> None:
@@ -165,13 +174,18 @@ class WebSocketConnection:
             return
         self._start_close_timer()
         self._release(self._holds)
+        if self._waiting:  # the peer's close frame may be among it
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def shutdown(self) -> None:
         """Close because the server goes away."""
         self.close(CloseCode.GOING_AWAY)
 
     def abort(self, exc: Exception | None = None) -> None:
-        """Drop the socket now; on_closed follows in the next turn of the loop, with exc."""
+        """Drop the socket now, and what was not acted on; on_closed follows in the next turn of the
+        loop, with exc.
+        """
+        self._waiting = ()
         self._end_cause = self._end_cause or exc
         self._websocket.lose()
         self.asyncio_transport.abort()
@@ -185,33 +199,30 @@ class WebSocketConnection:
         self._release(OWNER)
 
     def data_received(self, data: bytes) -> None:
-        """Act on what data completes: messages to the listener, control frames answered."""
-        for event in self._websocket.feed(data):
-            if isinstance(event, WebSocketError):
-                self._fail(event)
-                break
-            opcode, payload = event
-            if isinstance(payload, tuple):
-                self._receive_close(*payload)
-            elif self._listener is None or self._websocket.state >= CLOSE_SENT:
-                continue
-            elif opcode <= BINARY:
-                self._listener.on_message(opcode, payload)
-            elif isinstance(payload, bytes):
-                self._receive_control(self._listener, opcode, payload)
-        if self.is_writing_paused and self.write_buffer_bytes > MAX_BACKLOG_BYTES:
-            self._hold(BACKLOG)
+        """Act on what data completes: messages to the listener, control frames answered.
+
+        What exceeds a turn, or the backlog of a peer that does not read, waits; so does reading.
+        """
+        events = self._websocket.feed(data)
+        if self._waiting:
+            self._waiting.extend(events)
+        elif events:
+            self._waiting = deque(events)
+            self._act()
 
     def eof_received(self) -> bool | None:
         """Close the socket: a peer that went without a close frame is not waited for."""
         self._websocket.lose()
+        self._act()  # drops messages, but finds a close frame
         self._close_socket()
+        self._tell_closed(self._end_cause)
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the listener that it is over, unless it knows."""
         self._websocket.lose()
         self._connection = None
+        self._waiting = ()
         self._holds = 0
         self._stop_close_timer()
         self._tell_closed(self._end_cause or exc)
@@ -223,14 +234,61 @@ class WebSocketConnection:
             self._listener.on_pause_writing()
 
     def resume_writing(self) -> None:
-        """Send the pong that waited, and tell the listener that the peer has caught up."""
+        """Send the pong that waited, tell the listener, and go on with the events that waited."""
         self.is_writing_paused = False
         if self._pong:
             pong, self._pong = self._pong, b""
             self.write(pong)
-        self._release(BACKLOG)
         if self._listener is not None:
             self._listener.on_resume_writing()
+        if self._holds & BACKLOG:
+            # No longer BACKLOG: what is written from here on may make asyncio call this again.
+            self._holds = self._holds & ~BACKLOG | TURN
+            self._go_on()
+
+    def _act(self) -> None:
+        """Act on the events that wait, as far as this turn and the peer's reading allow."""
+        count = why = 0
+        while self._waiting and not why:
+            self._receive(self._waiting.popleft())
+            count += 1
+            if self._websocket.state >= CLOSE_SENT:
+                continue  # the rest is dropped, unless it is the peer's close frame
+            if self.is_writing_paused and self.write_buffer_bytes > MAX_BACKLOG_BYTES:
+                why = BACKLOG
+            elif count == MESSAGES_PER_TURN and self._waiting:
+                why = TURN
+                asyncio.get_running_loop().call_soon(self._go_on)
+        if not self._waiting:
+            self._waiting = ()
+        if why:
+            self._hold(why)
+        self._release((BACKLOG | TURN) & ~why)
+
+    def _go_on(self) -> None:
+        """Act on events that waited; not while the peer does not read."""
+        if self._holds & BACKLOG:
+            return
+        try:
+            self._act()
+        except BaseException as error:  # as asyncio does where data_received raises
+            self.abort(error if isinstance(error, Exception) else None)
+            raise
+
+    def _receive(self, event: Event) -> None:
+        """Act on one event; messages, pings and pongs are dropped once closing."""
+        if isinstance(event, WebSocketError):
+            self._fail(event)
+            return
+        opcode, payload = event
+        if isinstance(payload, tuple):
+            self._receive_close(*payload)
+        elif self._listener is None or self._websocket.state >= CLOSE_SENT:
+            return
+        elif opcode <= BINARY:
+            self._listener.on_message(opcode, payload)
+        elif isinstance(payload, bytes):
+            self._receive_control(self._listener, opcode, payload)
 
     def _receive_close(self, code: int, reason: str) -> None:
         """Answer a close frame, or leave that to the listener, or see that it is the answer."""

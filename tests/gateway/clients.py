@@ -341,7 +341,11 @@ class Gateway:
         if receive_bytes is not None:
             endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         address = ("127.0.0.1", self.node.port)
-        await asyncio.get_running_loop().sock_connect(endpoint, address)
+        try:
+            await asyncio.get_running_loop().sock_connect(endpoint, address)
+        except BaseException:
+            endpoint.close()
+            raise
         reader, writer = await asyncio.open_connection(
             sock=endpoint, limit=receive_bytes or STREAM_BYTES
         )

@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -196,7 +196,7 @@ async def test_a_websocket_is_told_to_come_back_and_closed_with_1012(gateway, su
     assert closing == {
         "type": "closing",
         "code": 1012,
-        "reason": "the node is restarting",
+        "reason": "the node is shutting down",
         "reconnect": True,
     }
     await client.connection.wait_closed()
@@ -235,10 +235,12 @@ async def test_a_request_in_hand_is_finished(gateway: Gateway) -> None:
     client.send(head.removesuffix(body))
     assert (await client.read_head())[0] == 100
     stopping = asyncio.create_task(gateway.stop())
+    with suppress(ConnectionError):  # as soon as the node has begun to stop
+        while True:
+            (await gateway.open()).vanish()
     client.send(body)
     reply = await client.read_reply()
-    # It was not asked to close: that it does shows that the node had begun to stop.
-    assert (reply.status, reply.headers["Connection"], reply.json["offset"]) == (200, "close", 1)
+    assert (reply.status, reply.json["offset"]) == (200, 1)
     await stopping
 
 

@@ -49,9 +49,10 @@ class Process:
         self._started.process.send_signal(number)
 
     async def wait_end(self) -> tuple[int, str]:
-        """Return the exit status, and what stood on stderr."""
+        """Return the exit status, and what stood on stderr besides what is told at INFO."""
         status, _, errors = await asyncio.to_thread(self._started.finish)
-        return status, errors
+        lines = errors.splitlines(keepends=True)
+        return status, "".join(line for line in lines if " INFO " not in line)
 
     async def stop(self) -> None:
         """Leave that to the fixture."""

@@ -43,6 +43,9 @@ class Recorder:
     def resume_writing(self):
         self.heard.append("resume")
 
+    def shutdown(self):
+        self.transport.close()
+
 
 class Taker:
     """A handler that gives each connection to a recorder."""

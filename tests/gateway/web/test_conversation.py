@@ -37,6 +37,10 @@ class ScriptedTransport(asyncio.Transport):
         self.has_eof = False
         self.end = None
         self.is_tls = False
+        self.unread_bytes = 0
+
+    def get_write_buffer_size(self):
+        return self.unread_bytes
 
     def write(self, data):
         assert not self.has_eof
@@ -105,7 +109,7 @@ class Peer:
     async def wait_until(self, now):
         """Let the time come, and the sweep look at the deadline as the server's does."""
         self.shared.now = now
-        if self.conversation.deadline < now:
+        if self.conversation.deadline < now or self.conversation.write_deadline < now:
             self.conversation.expire()
         return await self.receive()
 
@@ -462,6 +466,40 @@ async def test_a_handler_waits_while_its_peer_does_not_read():
     assert await peer.send(get("/1") + get("/2")) == b"</1>"
     peer.conversation.resume_writing()
     assert await peer.receive() == b"</2>"
+
+
+async def test_a_peer_that_reads_nothing_for_the_write_timeout_is_dropped():
+    peer = Peer(write_timeout_s=60)
+    await peer.send(get("/1"))
+    peer.transport.unread_bytes = 9
+    peer.conversation.pause_writing()
+    await peer.send(get("/2"))
+    await peer.wait_until(59)
+    assert peer.transport.end is None
+    await peer.wait_until(61)
+    assert peer.transport.end == "aborted"
+
+
+async def test_a_peer_that_reads_slowly_is_not_dropped():
+    gate = Gate()
+    peer = Peer(gate, write_timeout_s=60)
+    await peer.send(get("/1"))
+    peer.transport.unread_bytes = 9
+    peer.conversation.pause_writing()
+    for now in (61, 122, 183):
+        peer.transport.unread_bytes -= 1
+        await peer.wait_until(now)
+    peer.conversation.resume_writing()
+    await peer.wait_until(10_000)
+    assert peer.transport.end is None
+    peer.conversation.pause_writing()
+    await peer.wait_until(10_059)
+    assert peer.transport.end is None
+    await peer.wait_until(10_061)
+    assert peer.transport.end == "aborted"
+    peer.conversation.lose()
+    gate.opened.set()
+    await peer.receive()
 
 
 async def test_leaving_http_hands_over_what_came_behind_the_request():

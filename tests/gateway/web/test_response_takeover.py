@@ -7,6 +7,7 @@ import pytest
 
 from gateway.web.request import BaseRequest
 from gateway.web.response import StreamResponse, TakeoverResponse
+from protocol.errors import StateError
 
 GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD_11 = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -41,6 +42,10 @@ class Echo:
 
     def resume_writing(self) -> None:
         return
+
+    def shutdown(self) -> None:
+        if self.asyncio_transport is not None:
+            self.asyncio_transport.close()
 
 
 async def taken_over(request: BaseRequest, **arguments: object) -> TakeoverResponse:
@@ -105,3 +110,27 @@ async def test_nothing_takes_over_where_no_body_may_follow(
 
     assert answer.status_line == "HTTP/1.1 500 Internal Server Error"
     assert answer.body == b"" or wire is GET_11
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [({}, b""), ({"status": 101}, b"Connection: Upgrade\r\nUpgrade: websocket\r\n")],
+)
+async def test_nothing_of_a_takeover_is_sent_before_the_body_of_its_request_is_here(
+    connected: Any, arguments: dict[str, int], lines: bytes
+) -> None:
+    failures = []
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        try:
+            return await taken_over(request, **arguments)
+        except StateError as failure:
+            failures.append(failure)
+            raise
+
+    async with connected(handler) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n" + lines + b"\r\n")
+        answer = await reader.readuntil(b"\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert len(failures) == 1

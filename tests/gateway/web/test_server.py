@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, TakeoverResponse
+from gateway.web.response import Response, StreamResponse, TakeoverResponse
 from gateway.web.server import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -66,6 +66,9 @@ class Receiver:
         pass
 
     def resume_writing(self):
+        pass
+
+    def shutdown(self):
         pass
 
 
@@ -225,12 +228,12 @@ async def test_a_receiver_may_say_goodbye(listen):
     assert await reader.read() == b"goodbye"
 
 
-async def test_a_receiver_that_cannot_loses_its_socket_at_once(listen):
+async def test_a_receiver_that_does_not_finish_in_time_loses_its_socket(listen):
     server = make(taking_over(Receiver))
     reader, writer = await (await listen(server))()
     writer.write(UPGRADE)
     await reader.readuntil(b"\r\n\r\n")
-    await server.shutdown(60)
+    await server.shutdown(0.01)
     assert await reader.read() == b""
     assert server.connections == []
 
@@ -327,3 +330,44 @@ def test_no_timer_runs_without_connections():
 
     _, loop = run_for(100, make_connections)
     assert loop.timers_count < 5
+
+
+def test_an_operator_hears_once_a_minute_that_connections_are_dropped(caplog):
+    def make_connections(loop):
+        server = make(max_connections=1, head_timeout_s=1000, tcp_keepalive=False)
+
+        def connect():
+            connection = server()
+            connection.connection_made(Transport(loop))
+            if connection.is_lost:
+                connection.connection_lost(None)
+
+        for at_s in range(100):
+            loop.call_later(at_s, connect)
+
+    run_for(100, make_connections)
+    warnings = [record for record in caplog.records if record.name == "gateway.web"]
+    assert [record.levelname for record in warnings] == ["WARNING", "WARNING"]
+    assert "max_connections=1" in warnings[0].getMessage()
+
+
+async def test_a_peer_that_never_reads_is_dropped_and_its_handler_hears_it(listen):
+    failed = asyncio.Event()
+
+    async def handler(request):
+        response = StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(1 << 20))
+        except ConnectionResetError:
+            failed.set()
+            raise
+
+    server = make(handler, write_timeout_s=0.01)
+    _, writer = await (await listen(server))()
+    writer.transport.pause_reading()
+    writer.write(GET)
+    async with asyncio.timeout(60):
+        await failed.wait()
+    await server.shutdown(60)

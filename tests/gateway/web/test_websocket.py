@@ -749,3 +749,17 @@ async def test_what_the_socket_knows_can_be_asked():
     async with opened() as (websocket, peer):
         assert websocket.get_extra_info("peername") == peer.local_address
         assert websocket.get_extra_info("unknown", 7) == 7
+
+
+async def test_a_handshake_whose_body_has_not_arrived_is_a_bad_request():
+    async def handler(request: BaseRequest) -> WebSocketResponse:
+        websocket = WebSocketResponse()
+        await websocket.prepare(request)
+        return websocket
+
+    async with serving(handler) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE[:-2] + b"Content-Length: 9\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")

@@ -15,6 +15,7 @@ from gateway.web.server import Server
 from gateway.web.websocket_connection import (
     CLOSE_TIMEOUT_S,
     MAX_BACKLOG_BYTES,
+    MESSAGES_PER_TURN,
     Listener,
     WebSocketConnection,
 )
@@ -566,3 +567,127 @@ async def test_a_lost_connection_needs_no_garbage_collector():
         assert count() == before
     finally:
         gc.enable()
+
+
+def numbered(first: int, end: int) -> bytes:
+    return b"".join(b"\x82\x82" + KEY + number.to_bytes(2, "big") for number in range(first, end))
+
+
+def numbers(recorder: Recorder) -> list[int]:
+    return [int.from_bytes(event[1], "big") for event in recorder.heard if event[0] == BINARY]
+
+
+async def test_of_many_messages_in_one_read_each_turn_takes_some_in_order():
+    peer, _, recorder = upgraded()
+    peer.feed(numbered(0, 1000))
+    turns_count = 1
+    while len(recorder.heard) < 1000:
+        assert len(recorder.heard) == turns_count * MESSAGES_PER_TURN
+        assert not peer.reads
+        turns_count += 1
+        await asyncio.sleep(0)
+    assert turns_count == 16
+    assert numbers(recorder) == list(range(1000))
+    assert peer.reads
+
+
+async def test_bytes_that_arrive_while_messages_wait_come_behind_them():
+    peer, websocket, recorder = upgraded()
+    peer.feed(numbered(0, 100) + numbered(100, 101)[:3])
+    websocket.data_received(numbered(100, 101)[3:] + b"\x88\x82" + KEY + b"\x03\xe9")
+    await turn()
+    assert numbers(recorder) == list(range(101))
+    assert recorder.heard[-1] == ("closed", 1001, "", None)
+
+
+async def test_replies_that_are_not_read_stay_bounded_however_many_commands_came_at_once():
+    peer, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.send(BINARY, b"x" * 50_000)
+    peer.is_stuck = True
+    peer.feed(numbered(0, 100))
+    for _ in range(3):
+        await turn()
+        assert websocket.write_buffer_bytes < MAX_BACKLOG_BYTES + 2 * 50_000
+        assert not peer.reads
+    while len(numbers(recorder)) < 100:
+        heard_count = len(recorder.heard)
+        peer.read()
+        assert websocket.write_buffer_bytes < MAX_BACKLOG_BYTES + 2 * 50_000
+        assert len(recorder.heard) > heard_count
+    peer.read()
+    assert numbers(recorder) == list(range(100))
+    assert peer.reads
+
+
+@pytest.mark.parametrize("tail", [b"", b"\x88\x82" + KEY + b"\x03\xe9", b"\x83\x80" + KEY])
+async def test_an_abort_drops_the_messages_that_wait(tail):
+    peer, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.abort() if len(recorder.heard) == 70 else None
+    peer.feed(numbered(0, 1000) + tail)
+    for _ in range(3):
+        await turn()
+    assert numbers(recorder) == list(range(70))
+    assert recorder.heard[70:] == [("closed", 1006, "", None)]
+
+
+async def test_a_loss_drops_the_messages_that_wait():
+    peer, _, recorder = upgraded()
+    recorder.act = lambda opcode, data: peer.lose(None)
+    peer.feed(numbered(0, 1000))
+    await turn()
+    await turn()
+    assert recorder.heard[-1] == ("closed", 1006, "", None)
+    assert len(recorder.heard) < 1000
+
+
+async def test_closing_drops_the_messages_that_wait_but_finds_the_peers_close_frame():
+    peer, websocket, recorder = upgraded()
+    peer.feed(numbered(0, 1000) + b"\x88\x82" + KEY + b"\x03\xe9")
+    websocket.close(4000)
+    await turn()
+    assert numbers(recorder) == list(range(MESSAGES_PER_TURN))
+    assert recorder.heard[MESSAGES_PER_TURN:] == [("closed", 1001, "", None)]
+    assert not peer.is_open
+
+
+async def test_an_error_behind_messages_that_wait_is_told_after_them():
+    peer, _, recorder = upgraded()
+    peer.feed(numbered(0, 100) + b"\x83\x80" + KEY)
+    assert len(recorder.heard) == MESSAGES_PER_TURN
+    await turn()
+    assert numbers(recorder) == list(range(100))
+    [(name, code, _, exc)] = recorder.heard[100:]
+    assert (name, code, type(exc)) == ("closed", 1002, WebSocketError)
+
+
+def test_a_listener_that_raises_in_a_later_turn_ends_the_connection():
+    failures = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: failures.append(context["exception"]))
+        peer, _, recorder = upgraded()
+
+        def act(opcode: int, data: str | bytes) -> None:
+            if len(recorder.heard) > MESSAGES_PER_TURN:
+                raise LookupError("a bug")
+
+        recorder.act = act
+        peer.feed(numbered(0, 1000))
+        await asyncio.sleep(1)
+        assert peer.is_aborted
+        assert recorder.heard[MESSAGES_PER_TURN + 1 :] == [("closed", 1006, "", failures[0])]
+
+    run(scenario)
+    assert [type(failure) for failure in failures] == [LookupError]
+
+
+async def test_a_peer_that_closed_its_half_is_told_at_once_although_it_does_not_read():
+    peer, websocket, recorder = upgraded()
+    peer.is_stuck = True
+    websocket.send(TEXT, "a")
+    peer.feed_eof()
+    assert recorder.heard == [("closed", 1006, "", None)]
+    peer.read()
+    await turn()
+    assert len(recorder.heard) == 1
