@@ -240,7 +240,7 @@ def _fit_to_descriptors(config: Config) -> Config:
     most = max(descriptors - SPARE_DESCRIPTORS, 1)
     if config.server.max_connections <= most:
         return config
-    logger.info("at most %s connections: this process may have %s open files", most, descriptors)
+    logger.debug("at most %s connections: this process may have %s open files", most, descriptors)
     server = msgspec.structs.replace(config.server, max_connections=most)
     return msgspec.structs.replace(config, server=server)
 
