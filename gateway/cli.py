@@ -237,6 +237,12 @@ def _describe(event: StreamEvent) -> str:
         push = msgspec.json.decode(event.data, type=Subscribed | Gap)
     except msgspec.DecodeError:
         return f"{event.type}: {event.data}"
+    if isinstance(push, Gap) and push.reason == "epoch":
+        missing = f"; offsets 1 to {push.to} are lost, too" if push.to else ""
+        return (
+            f"gap: {push.channel} began anew (epoch {push.epoch}): what came before it and was not"
+            f" seen is lost{missing}"
+        )
     if isinstance(push, Gap):
         return f"gap: {push.channel} lost offsets {push.from_} to {push.to} ({push.reason})"
     return f"connected: {push.channel} after offset {push.offset}"

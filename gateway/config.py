@@ -28,6 +28,8 @@ SecondsOrZero = Annotated[float, Meta(ge=0, le=86_400)]
 # RFC 6454 section 6.2: scheme, host and port only; a path or a final slash would never equal what a
 # browser sends.
 Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
+# An empty one would mean every interface, which an unset variable of a shell should not.
+Host = Annotated[str, Meta(min_length=1)]
 Secret = Annotated[str, Meta(min_length=1)]
 
 
@@ -39,7 +41,7 @@ class ServerConfig(Section, frozen=True):
     """The listening socket and the limits of HTTP/1.1."""
 
     # Only this machine, until the operator decides otherwise.
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     # 0 lets the operating system choose; the address is printed at the start.
     port: Port = 8080
     # Connections waiting for accept, which a reconnect storm fills at once; the kernel caps it

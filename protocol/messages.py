@@ -340,7 +340,10 @@ class Codec:
         command_id = cast(int, envelope.id) if is_id else None
         if envelope.type in COMMAND_TYPES:
             return MessageError(ErrorCode.INVALID_FIELD, f"{envelope.type}: {error}", command_id)
-        text = f"unknown type {envelope.type!r:.80}; one of {', '.join(COMMAND_TYPES)} is expected"
+        known = f"one of {', '.join(COMMAND_TYPES)} is expected"
+        if envelope.type is None:
+            return MessageError(ErrorCode.UNKNOWN_TYPE, f"no type is given; {known}", command_id)
+        text = f"unknown type {envelope.type!r:.80}; {known}"
         return MessageError(ErrorCode.UNKNOWN_TYPE, text, command_id)
 
 

@@ -196,7 +196,13 @@ def test_the_printed_configuration_can_be_read_again(write):
 def test_the_printed_configuration_tells_of_a_secret_without_telling_it():
     text = format_config(load_config(overrides={"auth.api_key": "hunter2"}))
     assert "# api_key is set and hidden" in text
-    assert tomllib.loads(text)["auth"] == {}
+    assert tomllib.loads(text)["auth"] == {"client_publish": False}
+
+
+def test_an_empty_host_does_not_open_the_port_to_everybody():
+    with pytest.raises(ConfigError) as refused:
+        load_config(None, {"GATEWAY_SERVER__HOST": ""})
+    assert refused.value.path == "$.server.host"
 
 
 def test_a_configuration_cannot_be_changed():

@@ -21,7 +21,7 @@ REFUSALS = [
         "'dance'; one of auth, subscribe, unsubscribe, publish, history, presence, ping",
         id="an unknown type",
     ),
-    pytest.param("{}", b"\x80", "unknown_type", None, "unknown type None", id="no type"),
+    pytest.param("{}", b"\x80", "unknown_type", None, "no type is given", id="no type"),
     pytest.param(
         '{"type":["ping"],"id":3}',
         b"\x82\xa4type\x91\xa4ping\xa2id\x03",
