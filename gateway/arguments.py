@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +38,9 @@ examples:
   GATEWAY_CHANNELS__HISTORY_COUNT=50 gateway serve
       every setting of `gateway config` can come from GATEWAY_SECTION__FIELD
   GATEWAY_AUTH__API_KEY=secret gateway serve --log-format json --access-log
-      ask publishers for a key; log for machines, one line per request
+      only who has the key may publish; log for machines, one line per request
+  GATEWAY_AUTH__API_KEY=secret GATEWAY_AUTH__CLIENT_PUBLISH=true gateway serve
+      POST /publish asks for the key, WebSocket clients may publish without it
 
 Ctrl-C or SIGTERM drains: clients are told to reconnect, then everything is closed.
 """
@@ -83,7 +84,10 @@ examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser, whose result has `command`, a key of COMMANDS, and its options."""
+    """Return the parser, whose result has `command`, a key of COMMANDS, and its options.
+
+    Without a command it is None, and `version` tells whether the version was asked for.
+    """
     parser = argparse.ArgumentParser(
         prog="gateway",
         description=DESCRIPTION,
@@ -91,10 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"gateway {version('realtime-gateway')}"
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (summary, examples, add_arguments) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -135,7 +138,7 @@ def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
         "--api-key",
         metavar="KEY",
         default=os.environ.get("GATEWAY_API_KEY"),
-        help="what the gateway's auth.api_key asks for; default: GATEWAY_API_KEY",
+        help="the gateway's auth.api_key, if it has one; default: GATEWAY_API_KEY",
     )
 
 

@@ -4,18 +4,16 @@ What a program reads goes to stdout, one JSON value per line; what a person read
 """
 
 import argparse
-import asyncio
 import ipaddress
 import json
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, suppress
 from enum import IntEnum
 from functools import partial
-from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -24,6 +22,7 @@ from gateway.arguments import build_parser
 from gateway.client.remote import (
     CursorMoved,
     Reconnecting,
+    RemoteError,
     RemoteGateway,
     StreamEvent,
     compact_json,
@@ -31,11 +30,12 @@ from gateway.client.remote import (
 from gateway.config import Config, format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
-from protocol.messages import Gap, Subscribed
+from protocol.messages import Closing, Error, Gap, Subscribed
+
+# What only some commands need is imported where they need it: the others start in half the time,
+# and Ctrl-C meanwhile finds `main` to catch it.
 
 _LOG: Final = logging.getLogger("gateway")
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Exit(IntEnum):
@@ -49,8 +49,16 @@ class Exit(IntEnum):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; argv defaults to the process's arguments."""
-    arguments = build_parser().parse_args(argv)
     try:
+        parser = build_parser()
+        arguments = parser.parse_args(argv)
+        if arguments.version:
+            print(f"gateway {_find_version()}", flush=True)
+            return Exit.OK
+        if arguments.command is None:
+            parser.print_help(sys.stderr)
+            _say("a COMMAND is missing; they are listed above")
+            return Exit.USAGE
         return COMMANDS[arguments.command](arguments)
     except ConfigError as error:
         _say(str(error))
@@ -70,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> Exit:
-    # Only here: without the server the other commands start in half the time.
     from gateway.node import Node, run
 
     config = _load(arguments)
@@ -82,10 +89,9 @@ def _serve(arguments: argparse.Namespace) -> Exit:
         is_ready = True
         _print_start(node.url, config)
 
-    serving = run(config, access_log=arguments.access_log, ready=announce)
     try:
-        with asyncio.Runner(loop_factory=_find_loop_factory(arguments.uvloop)) as runner:
-            runner.run(serving)
+        start = partial(run, config, access_log=arguments.access_log, ready=announce)
+        _run_in_loop(start, arguments.uvloop)
     except OSError as error:
         if is_ready:
             raise
@@ -99,15 +105,21 @@ def _serve(arguments: argparse.Namespace) -> Exit:
 
 
 def _publish(arguments: argparse.Namespace) -> Exit:
-    encode = _encode_text if arguments.text else partial(_check_json, arguments.channel)
+    is_stdin = arguments.data == "-"
+    encode = _encode_text if arguments.text else partial(_check_json, arguments.channel, is_stdin)
     with closing(_find_remote(arguments)) as remote:
-        for place, text in _read_data(arguments.data):
+        for prefix, text in _read_data(arguments.data):
             try:
                 data = encode(text)
             except ValueError as error:
-                _say(f"{place}{error}")
+                _say(f"{prefix}{error}")
                 return Exit.USAGE
-            _print_line(remote.publish(arguments.channel, data))
+            try:
+                place = remote.publish(arguments.channel, data)
+            except RemoteError as error:
+                _say(f"{error}{_hint_at_key(error, arguments.api_key)}")
+                return Exit.FAILED
+            _print_line(place)
     return Exit.OK
 
 
@@ -145,21 +157,35 @@ def _load(arguments: argparse.Namespace) -> Config:
 
 
 def _print_start(url: str, config: Config) -> None:
-    """Say where everything is, and warn where everybody may publish."""
+    """Say where everything is and what the key guards, and warn where it is missing."""
     # Wildcard addresses are for listening; a browser needs one to go to.
     url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     has_key = config.auth.api_key is not None
+    publishers = " with the API key" if has_key else ""
+    if has_key and config.auth.client_publish:
+        publishers += "; WebSocket clients without it"
     print(
-        f"gateway {version('realtime-gateway')} serves {url} until Ctrl-C\n"
+        f"gateway {_find_version()} serves {url} until Ctrl-C\n"
         f"  console    {url}/\n"
         f"  websocket  {url.replace('http', 'ws', 1)}/ws\n"
         f"  sse        {url}/sse?channel=news\n"
         f"  long-poll  {url}/poll?channel=news\n"
-        f"  publish    {url}/publish (POST{' with the API key' if has_key else ''})",
+        f"  publish    {url}/publish (POST{publishers})",
         flush=True,
     )
     if not has_key and not _is_loopback(config.server.host):
         _LOG.warning("auth.api_key is not set: whoever reaches this port may publish")
+    if not has_key and os.environ.get("GATEWAY_API_KEY"):
+        _LOG.warning(
+            "GATEWAY_API_KEY is what `gateway publish` sends; this gateway asks for no key until"
+            " GATEWAY_AUTH__API_KEY is set"
+        )
+
+
+def _find_version() -> str:
+    from importlib.metadata import version
+
+    return version("realtime-gateway")
 
 
 def _is_loopback(host: str) -> bool:
@@ -169,15 +195,18 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _find_loop_factory(is_uvloop_wanted: bool) -> LoopFactory | None:
-    """Return uvloop's factory, or None for asyncio's own."""
-    if not is_uvloop_wanted:
-        return None
-    try:
-        import uvloop  # not installed on Windows and PyPy
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+def _run_in_loop(start: Callable[[], Coroutine[None, None, None]], is_uvloop_wanted: bool) -> None:
+    """Run what start returns to its end, on uvloop where it is wanted and installed."""
+    import asyncio
+
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if is_uvloop_wanted:
+        with suppress(ImportError):  # not installed on Windows and PyPy
+            import uvloop
+
+            loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(start())
 
 
 def _find_remote(arguments: argparse.Namespace) -> RemoteGateway:
@@ -202,23 +231,44 @@ def _encode_text(text: bytes) -> bytes:
     return msgspec.json.encode(text.decode())
 
 
-def _check_json(channel: str, text: bytes) -> bytes:
+def _check_json(channel: str, is_stdin: bool, text: bytes) -> bytes:
     """Return text unchanged. Raises ValueError that shows how to quote it where it is not JSON."""
     shown = text.decode()
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
-        command = f"gateway publish {shlex.quote(channel)}"
+        hint = _hint_at_lines if is_stdin else _hint_at_quotes
         string = json.dumps(shown, ensure_ascii=False)
-        raise ValueError(
-            f"not JSON: {shown}\n"
-            f"  {error}\n"
-            "  a JSON string needs quotes of its own, inside those for the shell:\n"
-            f"    {command} {shlex.quote(string)}\n"
-            "  or let the option add them:\n"
-            f"    {command} --text {shlex.quote(shown)}"
-        ) from None
+        command = f"gateway publish {shlex.quote(channel)}"
+        raise ValueError(f"not JSON: {shown}\n  {error}\n{hint(command, string, shown)}") from None
     return text
+
+
+def _hint_at_lines(command: str, string: str, shown: str) -> str:
+    return (
+        "  a line that is a JSON string has quotes of its own:\n"
+        f"    {string}\n"
+        "  or let the option add them to every line:\n"
+        f"    {command} --text -"
+    )
+
+
+def _hint_at_quotes(command: str, string: str, shown: str) -> str:
+    return (
+        "  a JSON string needs quotes of its own, inside those for the shell:\n"
+        f"    {command} {shlex.quote(string)}\n"
+        "  or let the option add them:\n"
+        f"    {command} --text {shlex.quote(shown)}"
+    )
+
+
+def _hint_at_key(error: RemoteError, api_key: str | None) -> str:
+    """Return what to do about a key that is missing or wrong; nothing for other refusals."""
+    if error.status != 401:
+        return ""
+    if api_key is None:
+        return "\n  give the key with --api-key KEY, or better in GATEWAY_API_KEY"
+    return "\n  the key from --api-key or GATEWAY_API_KEY is not this gateway's auth.api_key"
 
 
 def _show(item: StreamEvent | CursorMoved | Reconnecting) -> None:
@@ -227,25 +277,34 @@ def _show(item: StreamEvent | CursorMoved | Reconnecting) -> None:
         _say(f"{item.reason}; reconnecting in {item.delay_s:.1f} s")
     elif isinstance(item, StreamEvent) and item.type == "message":
         _print_line(compact_json(item.data.encode()))
-    elif isinstance(item, StreamEvent):
-        _say(_describe(item))
+    elif isinstance(item, StreamEvent) and (sentence := _describe(item)):
+        _say(sentence)
 
 
 def _describe(event: StreamEvent) -> str:
-    """Return an event that is not a message as a sentence."""
+    """Return an event that is not a message as a sentence; none where a later item has it."""
     try:
-        push = msgspec.json.decode(event.data, type=Subscribed | Gap)
+        push = msgspec.json.decode(event.data, type=Subscribed | Gap | Closing | Error)
     except msgspec.DecodeError:
         return f"{event.type}: {event.data}"
-    if isinstance(push, Gap) and push.reason == "epoch":
-        missing = f"; offsets 1 to {push.to} are lost, too" if push.to else ""
-        return (
-            f"gap: {push.channel} began anew (epoch {push.epoch}): what came before it and was not"
-            f" seen is lost{missing}"
-        )
+    if isinstance(push, Closing):
+        return ""  # its reason and its wait are in the Reconnecting or the RemoteError that follows
+    if isinstance(push, Error):
+        return f"error: {push.message} ({push.code})"
     if isinstance(push, Gap):
-        return f"gap: {push.channel} lost offsets {push.from_} to {push.to} ({push.reason})"
+        return _describe_gap(push)
     return f"connected: {push.channel} after offset {push.offset}"
+
+
+def _describe_gap(gap: Gap) -> str:
+    if gap.reason != "epoch":
+        return f"gap: {gap.channel} lost offsets {gap.from_} to {gap.to} ({gap.reason})"
+    # Of the new epoch something is missing only where its first publications have left the log.
+    missing = f"; so are offsets {gap.from_} to {gap.to} of it" if gap.to >= gap.from_ else ""
+    return (
+        f"gap: {gap.channel} began anew (epoch {gap.epoch}): what was published before and not seen"
+        f" is lost{missing}"
+    )
 
 
 def _print_line(data: bytes) -> None:

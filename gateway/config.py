@@ -25,9 +25,14 @@ BytesOrZero = Annotated[int, Meta(ge=0)]
 # A day; what is meant to last longer is a mistake in the unit, and infinity is not a bound.
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrZero = Annotated[float, Meta(ge=0, le=86_400)]
-# RFC 6454 section 6.2: scheme, host and port only; a path or a final slash would never equal what a
-# browser sends.
-Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$")]
+# RFC 6454 section 6.2: scheme, host and port only, in lower case; a path or a final slash would
+# never equal what a browser sends.
+Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+)\Z")]
+# No other type has a pattern.
+ORIGIN_EXPECTED: Final = (
+    "expected an origin, which is `https://host` or `https://host:port` in lower case and without a"
+    " path, or `*` for any"
+)
 # An empty one would mean every interface, which an unset variable of a shell should not.
 Host = Annotated[str, Meta(min_length=1)]
 Secret = Annotated[str, Meta(min_length=1)]
@@ -176,7 +181,8 @@ class AuthConfig(Section, frozen=True):
 
     def __repr__(self) -> str:
         """Return a text that tells whether there is a key, not which."""
-        return f"AuthConfig(api_key={None if self.api_key is None else '<hidden>'!r})"
+        api_key = None if self.api_key is None else "<hidden>"
+        return f"AuthConfig(api_key={api_key!r}, client_publish={self.client_publish})"
 
 
 class Config(Section, frozen=True):
@@ -214,9 +220,9 @@ def load_config(
 ) -> Config:
     """Return the defaults, changed by the TOML file at path, then by environ, then by overrides.
 
-    environ holds `GATEWAY_SECTION__FIELD`; other names are not ours. overrides are keyed by
-    `section.field`. Raises ConfigError, naming the source and the setting, for whatever cannot be
-    read, is unknown or out of range.
+    environ holds `GATEWAY_SECTION__FIELD`; other names are not ours, but one that lacks only the
+    second underscore is refused. overrides are keyed by `section.field`. Raises ConfigError, naming
+    the source and the setting, for whatever cannot be read, is unknown or out of range.
     """
     chosen: dict[str, dict[str, object]] = {}
     for setting in _read_settings(path, environ or {}, overrides or {}):
@@ -274,6 +280,7 @@ def _read_file(path: Path) -> Iterator[Setting]:
         raise ConfigError(f"not TOML: {error}", source=source) from None
     for section, table in tables.items():
         if not isinstance(table, dict):
+            _refuse_misplaced(section, source)
             _find_section(section, source)
             message = f"expected a table, as in `[{section}]`"
             raise ConfigError(message, path=f"$.{section}", source=source)
@@ -284,21 +291,55 @@ def _read_file(path: Path) -> Iterator[Setting]:
 def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
     """Yield the settings in environ; a name without `__` is another's, as Kubernetes sets."""
     for name, value in sorted(environ.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        source = f"environment variable {name}"
         section, separator, field = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if name.startswith(ENVIRONMENT_PREFIX) and separator:
-            yield Setting(f"environment variable {name}", section, field, value, is_textual=True)
+        if separator:
+            yield Setting(source, section, field, value, is_textual=True)
+        elif not value.startswith(
+            "tcp://"
+        ):  # as Kubernetes tells of a service named gateway-server
+            _refuse_misspelt(section, source)
+
+
+def _refuse_misspelt(name: str, source: str) -> None:
+    """Raise ConfigError where name is a section and a field with one underscore between them."""
+    for section, field in _all_names():
+        if name == f"{section}_{field}":
+            spelling = f"{ENVIRONMENT_PREFIX}{section.upper()}__{field.upper()}"
+            message = f"two underscores belong after the section: {spelling}"
+            raise ConfigError(message, path=f"$.{section}.{field}", source=source)
+
+
+def _refuse_misplaced(name: str, source: str) -> None:
+    """Raise ConfigError where name is a field, which stands outside of all sections."""
+    sections = [f"`[{section}]`" for section, field in _all_names() if field == name]
+    if sections:
+        message = f"`{name}` belongs under {' or '.join(sections)}"
+        raise ConfigError(message, path=f"$.{name}", source=source)
+
+
+def _all_names() -> Iterator[tuple[str, str]]:
+    """Yield the section and the field of every setting."""
+    for section in msgspec.structs.fields(Config):
+        for field in msgspec.structs.fields(section.type):
+            yield section.name, field.name
 
 
 def _convert(setting: Setting) -> object:
     """Return the value as its field's type; a text is parsed, a list of them split at commas."""
     source, section, name, value, is_textual = setting
     field = _find_field(_find_section(section, source), section, name, source)
-    if is_textual and isinstance(field.default, tuple):
+    is_list_in_text = is_textual and isinstance(field.default, tuple)
+    if is_list_in_text:
         value = [part.strip() for part in str(value).split(",") if part.strip()]
     try:
         return msgspec.convert(value, field.type, strict=not is_textual)
     except msgspec.ValidationError as error:
         message, inside = _split(error)
+        if is_list_in_text:
+            message += "; commas separate several"
         path = f"$.{section}.{name}{inside.removeprefix('$')}"
         raise ConfigError(message, path=path, source=source) from None
 
@@ -306,6 +347,8 @@ def _convert(setting: Setting) -> object:
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:
     """Return what is wrong and where; msgspec gives both only as one text."""
     message, _, path = str(error).partition(" - at ")
+    if " matching regex " in message:
+        message = ORIGIN_EXPECTED
     return message, path.strip("`") or "$"
 
 

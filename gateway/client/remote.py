@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 import msgspec
 
 from gateway.errors import GatewayError
+from protocol.messages import Closing
 
 # The gateway sends a comment at least every 25 s and proxies cut after 60 s: what is silent for
 # longer is gone.
@@ -29,6 +30,8 @@ SILENCE_S: Final = 75.0
 # together.
 RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 30.0
+# The most that the gateway itself may ask for, as the `retry:` that it can be configured to send.
+MAX_ASKED_S: Final = 3600.0
 # One event; far above a publication that a gateway accepts by default, and a bound where the peer
 # is no gateway.
 MAX_EVENT_CHARACTERS: Final = 16 * 1024 * 1024
@@ -75,7 +78,10 @@ class CursorMoved:
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The stream ended or could not be opened; the next attempt comes after delay_s."""
+    """The stream ended or could not be opened; the next attempt comes after delay_s.
+
+    reason holds what the gateway said where it announced the end with a `closing`.
+    """
 
     reason: str
     delay_s: float
@@ -204,26 +210,29 @@ class RemoteGateway:
     ) -> Iterator[StreamEvent | CursorMoved | Reconnecting]:
         """Yield what happens in channels from cursor on, or from now, for ever.
 
-        A stream that ends is opened again at the last cursor it gave, after pause has waited.
-        Raises Unreachable where the first attempt fails, because then the URL may be wrong, and
-        RemoteError where the gateway refuses for a reason that the next attempt would meet again.
+        A stream that ends is opened again at the last cursor it gave, after pause has waited: as
+        long as the gateway asked in a `closing`. Raises Unreachable where the first attempt fails,
+        because then the URL may be wrong, and RemoteError where the gateway refuses for a reason
+        that the next attempt would meet again, or closes and says not to come back.
         """
         path = f"{self._url.path}/sse?{_query(channels, cursor)}"
         decoder = EventStreamDecoder()
         is_known, failures = False, 0
         while True:
+            closing_push: Closing | None = None
             try:
                 with self._open_stream(path, decoder.last_event_id) as response:
                     is_known = True
                     for event in self._read_events(response, decoder):
                         failures = 0
+                        closing_push = _read_closing(event) or closing_push
                         yield event
-                reason = "the stream ended"
+                reason = _reason_of(closing_push)
             except RemoteError as error:
                 if not _is_transient(error, is_known):
                     raise
-                reason = str(error)
-            delay_s = _delay_s(decoder.retry_ms, failures)
+                reason = str(error) if closing_push is None else _reason_of(closing_push)
+            delay_s = _asked_delay_s(closing_push) or _delay_s(decoder.retry_ms, failures)
             failures += 1
             yield Reconnecting(reason, delay_s)
             pause(delay_s)
@@ -327,6 +336,33 @@ def _is_transient(error: RemoteError, is_known: bool) -> bool:
     if error.status is None:
         return is_known and isinstance(error, Unreachable)
     return error.status in (408, 429) or error.status >= 500
+
+
+def _read_closing(event: StreamEvent | CursorMoved) -> Closing | None:
+    """Return the `closing` in event, if it is one that can be read."""
+    if not isinstance(event, StreamEvent) or event.type != "closing":
+        return None
+    try:
+        return msgspec.json.decode(event.data, type=Closing)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _reason_of(closing_push: Closing | None) -> str:
+    """Return why a stream ended. Raises RemoteError where the gateway said not to come back."""
+    if closing_push is None:
+        return "the stream ended"
+    reason = f"the gateway closed the stream: {closing_push.reason} ({closing_push.code})"
+    if not closing_push.reconnect:
+        raise RemoteError(f"{reason}; it asks not to reconnect")
+    return reason
+
+
+def _asked_delay_s(closing_push: Closing | None) -> float | None:
+    """Return the wait that the gateway asked for; it is taken as it is, being random already."""
+    if closing_push is None or closing_push.retry_after_ms is None:
+        return None
+    return min(max(closing_push.retry_after_ms / 1000, 0.0), MAX_ASKED_S)
 
 
 def _delay_s(retry_ms: int | None, failures: int) -> float:

@@ -1,6 +1,7 @@
 """The command line as a person and a script meet it: processes, lines and exit statuses."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -52,7 +53,42 @@ def test_a_signal_drains_the_gateway_and_ends_it_well(commands, number, option):
     status, _, errors = started.finish()
     assert status == 0
     assert "Traceback" not in errors
+    assert "INFO    gateway: draining" in errors
     subscriber.read_until("reconnecting in", "stderr")
+
+
+def test_ctrl_c_before_it_serves_ends_it_without_a_traceback(commands, tmp_path):
+    # Reading the configuration waits for a writer of the pipe, so the signal comes before the end
+    # of the start, and after the imports that no code of the command can guard.
+    pipe = tmp_path / "gateway.toml"
+    os.mkfifo(pipe)
+    started = commands.start("serve", "--config", str(pipe))
+    with open(pipe, "wb"):  # returns once the command has opened it
+        status, output, errors = started.interrupt()
+    assert (status, output, errors) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("client_publish", "publishers"),
+    [
+        ("false", "(POST with the API key)"),
+        ("true", "(POST with the API key; WebSocket clients without it)"),
+    ],
+)
+def test_serve_says_what_the_key_guards(commands, client_publish, publishers):
+    started = commands.start(
+        "serve",
+        "--port",
+        "0",
+        GATEWAY_AUTH__API_KEY="k3y",
+        GATEWAY_AUTH__CLIENT_PUBLISH=client_publish,
+    )
+    assert publishers in [started.read_line() for _ in range(6)][-1]
+
+
+def test_the_key_of_publishers_is_not_taken_for_the_gateways(commands):
+    started, _ = commands.serve(GATEWAY_API_KEY="k3y")
+    started.read_until("WARNING gateway: GATEWAY_API_KEY .* GATEWAY_AUTH__API_KEY", "stderr")
 
 
 @pytest.mark.parametrize("option", ["--uvloop", "--no-uvloop"])
@@ -127,6 +163,8 @@ def test_a_line_that_is_not_json_is_named_and_those_before_it_are_published(comm
     status, output, errors = commands.run("publish", "--url", url, "n", "-", stdin="1\n\nx\n2\n")
     assert (status, output.count("\n")) == (2, 1)
     assert errors.startswith("gateway: line 3: not JSON: x\n")
+    assert '    "x"\n' in errors
+    assert errors.endswith("    gateway publish n --text -\n")
 
 
 @pytest.mark.parametrize("text", ["hello", "it's", 'say "hi"', "{'a': 1}", "NaN", ""])
@@ -148,7 +186,11 @@ def test_a_key_is_asked_for_and_taken_from_option_or_environment(commands):
     assert (status, output) == (1, "")
     assert errors.startswith("gateway: refused: ")
     assert "(unauthorized)" in errors
-    assert commands.run(*arguments, "--api-key", "wrong")[0] == 1
+    assert "--api-key KEY" in errors
+    assert "GATEWAY_API_KEY" in errors
+    status, _, errors = commands.run(*arguments, "--api-key", "wrong")
+    assert status == 1
+    assert "is not this gateway's auth.api_key" in errors
     assert commands.run(*arguments, "--api-key", "k3y")[0] == 0
     assert commands.run(*arguments, GATEWAY_API_KEY="k3y")[0] == 0
 
@@ -200,11 +242,24 @@ def test_it_reconnects_to_a_gateway_that_was_restarted(commands):
     first, url = commands.serve(port=port, GATEWAY_SSE__RETRY_MS="50")
     subscriber = subscribe(commands, url, "news")
     assert first.interrupt()[0] == 0
-    subscriber.read_until("reconnecting in", "stderr")
+    closed = r"closed the stream: the node is shutting down \(1012\); reconnecting in \d\.\d s$"
+    subscriber.read_until(closed, "stderr")
     commands.serve(port=port)
     subscriber.read_until("connected: news", "stderr")
     commands.run("publish", "--url", url, "news", "1")
     assert json.loads(subscriber.read_line())["data"] == 1
+
+
+def test_a_channel_that_began_anew_is_told_without_offsets_that_nobody_missed(commands):
+    first, url = commands.serve()
+    subscriber = subscribe(commands, url, "news", "--count", "1")
+    commands.run("publish", "--url", url, "news", "1")
+    cursor = re.search(r"--cursor (\S+)", subscriber.finish()[2])[1]
+    first.interrupt()
+    _, url = commands.serve()
+    arguments = ("subscribe", "--url", url, "news", "--cursor", cursor)
+    line = commands.start(*arguments).read_until("gateway: gap: .*", "stderr")[0]
+    assert re.fullmatch(r"gateway: gap: news began anew \(epoch \S+\): .* is lost", line)
 
 
 def test_what_is_lost_is_told_on_stderr(commands):
@@ -313,7 +368,9 @@ def test_help_explains_the_exit_statuses_and_lists_the_commands(commands):
         assert word in output
 
 
-def test_without_a_command_the_usage_is_shown(commands):
+def test_without_a_command_the_help_is_shown(commands):
     status, output, errors = commands.run()
     assert (status, output) == (2, "")
     assert errors.startswith("usage: gateway")
+    assert "gateway publish news" in errors
+    assert "COMMAND is missing" in errors.splitlines()[-1]

@@ -92,12 +92,19 @@ def test_variables_that_are_no_settings_are_left_alone(name):
         (
             "[websocket]\nallowed_origins = ['https://a.example/']",
             "$.websocket.allowed_origins[0]",
-            "Expected `str` matching regex",
+            "expected an origin, which is `https://host` or `https://host:port` in lower case",
+        ),
+        (
+            "[websocket]\nallowed_origins = ['https://A.example']",
+            "$.websocket.allowed_origins[0]",
+            "in lower case",
         ),
         ("[server]\nprot = 1", "$.server.prot", "unknown field `prot`; did you mean `port`?"),
         ("[sse]\nx = 1", "$.sse.x", "unknown field `x`; there are retry_ms"),
         ("[servers]\nport = 1", "$.servers", "unknown section `servers`; did you mean `server`?"),
-        ("port = 1", "$.port", "unknown section `port`"),
+        ("port = 1", "$.port", "`port` belongs under `[server]`"),
+        ("max_channels = 1", "$.max_channels", "under `[channels]` or `[longpoll]`"),
+        ("prt = 1", "$.prt", "unknown section `prt`"),
         ("server = 1", "$.server", "expected a table, as in `[server]`"),
     ],
 )
@@ -116,6 +123,33 @@ def test_a_wrong_setting_in_the_environment_names_the_variable():
     assert str(caught.value) == (
         "environment variable GATEWAY_SERVER__PORT: Expected `int`, got `str` - at `$.server.port`"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("GATEWAY_SERVER_PORT", "GATEWAY_SERVER__PORT"),
+        ("GATEWAY_AUTH_API_KEY", "GATEWAY_AUTH__API_KEY"),
+    ],
+)
+def test_a_variable_that_lacks_an_underscore_is_refused_with_the_right_spelling(name, spelling):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {name: "9000"})
+    assert caught.value.source == f"environment variable {name}"
+    assert spelling in str(caught.value)
+    assert "9000" not in str(caught.value)
+
+
+def test_what_kubernetes_sets_for_a_service_of_such_a_name_is_left_alone():
+    assert load_config(None, {"GATEWAY_SERVER_PORT": "tcp://10.0.0.1:80"}) == Config()
+
+
+@pytest.mark.parametrize("text", ["a.example", "https://a.example https://b.example", '["*"]'])
+def test_a_list_in_the_environment_that_is_none_is_answered_with_how_to_spell_it(text):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {"GATEWAY_WEBSOCKET__ALLOWED_ORIGINS": text})
+    assert "expected an origin, which is `https://host`" in str(caught.value)
+    assert "; commas separate several - at `$.websocket.allowed_origins[0]`" in str(caught.value)
 
 
 def test_a_misspelt_variable_is_refused_with_the_nearest_name():
@@ -178,8 +212,9 @@ def test_a_secret_of_the_wrong_type_does_not_appear_in_the_error(write):
 
 
 def test_whether_there_is_a_secret_can_be_seen():
-    assert repr(AuthConfig()) == "AuthConfig(api_key=None)"
-    assert repr(AuthConfig(api_key="x")) == "AuthConfig(api_key='<hidden>')"
+    assert repr(AuthConfig()) == "AuthConfig(api_key=None, client_publish=False)"
+    hidden = "AuthConfig(api_key='<hidden>', client_publish=True)"
+    assert repr(AuthConfig(api_key="x", client_publish=True)) == hidden
 
 
 def test_the_printed_configuration_can_be_read_again(write):

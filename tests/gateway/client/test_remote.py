@@ -1,4 +1,7 @@
-"""A remote gateway is published to and followed across every way in which a connection ends."""
+"""A remote gateway is published to and followed across every way in which a connection ends.
+
+More than 400 lines, because the bytes of each such end stand in the test of it.
+"""
 
 import asyncio
 import itertools
@@ -363,6 +366,33 @@ async def test_the_wait_has_a_limit(server):
     server.conversations = [overload] * 5
     items, _ = await follow(server.url, 5, ["a"])
     assert all(item.delay_s <= remote_module.MAX_RETRY_S for item in items)
+
+
+async def test_what_the_gateway_says_at_its_end_is_the_reason_and_the_wait(server):
+    closing_event = (
+        b'event: closing\ndata: {"type":"closing","code":1012,"reason":"a restart",'
+        b'"reconnect":true,"retry_after_ms":2500}\n\n'
+    )
+    server.conversations = [[OPEN + b"retry: 2500\n\n" + closing_event]]
+    items, _ = await follow(server.url, 2, ["a"])
+    reason = "the gateway closed the stream: a restart (1012)"
+    assert items[1] == Reconnecting(reason, 2.5)
+
+
+async def test_a_gateway_that_asks_not_to_reconnect_is_obeyed(server):
+    closing_event = (
+        b'event: closing\ndata: {"type":"closing","code":3500,"reason":"enough",'
+        b'"reconnect":false}\n\n'
+    )
+    server.conversations = [[OPEN + closing_event]]
+    with pytest.raises(RemoteError, match=r"enough \(3500\); it asks not to reconnect"):
+        await follow(server.url, 2, ["a"])
+
+
+async def test_a_closing_that_cannot_be_read_is_an_end_like_any_other(server):
+    server.conversations = [[OPEN + b"event: closing\ndata: soon\n\n"]]
+    items, _ = await follow(server.url, 2, ["a"])
+    assert items[1].reason == "the stream ended"
 
 
 @pytest.mark.parametrize("status", ["408 Request Timeout", "429 Too Many Requests", "503 Busy"])
