@@ -76,9 +76,9 @@ class WebSocketConfig(Section, frozen=True):
     allowed_origins: tuple[Origin, ...] = ()
     # How long a peer may take to answer our close frame; then the socket is dropped.
     close_timeout_s: Seconds = 10.0
-    # What asyncio and the kernel may hold unsent for one client before it counts as lagging; then
-    # it is fed from the log. One full TCP window of a slow link; times max_connections it bounds
-    # the memory of all writes.
+    # What may wait in this process for one client before it counts as lagging; then it is fed from
+    # the log. One full TCP window of a slow link. The kernel's own send buffer, some megabytes on
+    # Linux, fills before it and is not counted.
     high_water_bytes: Bytes = 64 * 1024
 
 
@@ -115,8 +115,8 @@ class ChannelsConfig(Section, frozen=True):
     # from a database.
     history_age_s: SecondsOrZero = 300.0
     # Lag: how far behind a connected subscriber may be read on from the log, beyond the history;
-    # the log grows to this only while somebody lags. Past any bound the subscription's overflow
-    # policy decides.
+    # the log grows to this only while somebody lags. Past any bound the subscriber is told a `gap`
+    # of reason `slow` and goes on from the oldest kept.
     lag_count: CountOrZero = 10_000
     lag_bytes: BytesOrZero = 4 * 1024 * 1024
     # As old as a publication may get for a subscriber that lags; whoever takes longer is not slow
@@ -130,8 +130,8 @@ class ChannelsConfig(Section, frozen=True):
 class HubConfig(Section, frozen=True):
     """How much of an event-loop turn fan-out may take."""
 
-    # Deliveries in one turn, a few milliseconds of writes; the flush then yields to the loop and
-    # goes on in the next, so that pings, new connections and other channels are served in between.
+    # Writes in one turn, some milliseconds of them; the flush then yields to the loop and goes on
+    # in the next, so that pings and new connections are served in between. Encoding comes on top.
     turn_deliveries: Count = 2000
     # What a lagging subscriber is fed from the log at once; as much as the high-water mark lets the
     # socket take.

@@ -341,6 +341,7 @@ class Conversation:
                 self._asyncio_transport.resume_reading()
 
 
+# Tables of the class's own methods, which only exist once it does: hence SLF001.
 _ON_EVENT: Final[dict[type, Callable[[Conversation, Any], None]]] = {
     RequestHead: Conversation._begin,  # noqa: SLF001
     bytes: Conversation._take_body,  # noqa: SLF001
