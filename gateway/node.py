@@ -24,9 +24,10 @@ from gateway.transports.longpoll import PollEndpoint
 from gateway.transports.sse import EventStreamEndpoint
 from gateway.transports.websocket import WebSocketEndpoint
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, TCPSite
 from gateway.web.server import ACCESS_LOGGER, Server
+from gateway.web.stream_response import StreamResponse
 from protocol.codes import CloseCode, ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError

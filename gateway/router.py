@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from gateway.answers import refuse, refuse_error
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse
+from gateway.web.stream_response import StreamResponse
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
 

@@ -19,7 +19,7 @@ from gateway.session import Positions, Session
 from gateway.stream import Stream
 from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse
+from gateway.web.stream_response import StreamResponse
 from protocol.codes import ErrorCode
 from protocol.cursor import encode_cursor
 from protocol.errors import MessageError

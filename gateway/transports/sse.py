@@ -14,7 +14,9 @@ from gateway.session import Positions, Session
 from gateway.stream import Stream
 from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse, TakeoverResponse
+from gateway.web.response import Response
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 from protocol import sse
 from protocol.codes import ErrorCode
 from protocol.cursor import Position, encode_cursor

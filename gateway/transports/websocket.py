@@ -12,7 +12,8 @@ from gateway.origin import is_allowed_origin
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse, TakeoverResponse
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket_connection import Listener, WebSocketConnection
 from protocol.codes import CloseCode, Disconnect, ErrorCode
 from protocol.frames import BINARY, PING, TEXT, encode_frame

@@ -1,7 +1,6 @@
 """A low-level asyncio HTTP/1.1 and WebSocket server with the names of aiohttp.web."""
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
-from gateway.web.body import StreamReader
 from gateway.web.connection import Connection
 from gateway.web.connection import Connection as RequestHandler
 from gateway.web.exceptions import (
@@ -67,11 +66,14 @@ from gateway.web.exceptions import (
     PayloadAccessError,
 )
 from gateway.web.fields import ETag
+from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse, TakeoverResponse, json_response
+from gateway.web.response import Response, json_response
 from gateway.web.runner import BaseRunner, BaseSite, ServerRunner, SockSite, TCPSite, UnixSite
 from gateway.web.seams import Receiver
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket import (
     WebSocketReady,
     WebSocketResponse,

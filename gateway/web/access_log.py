@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse
+from gateway.web.stream_response import StreamResponse
 
 # What one atom of the format becomes, from the request, its response and the seconds it took.
 Atom: TypeAlias = Callable[[BaseRequest, StreamResponse, float], str | int]

@@ -6,10 +6,11 @@ from functools import partial
 from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import Any, Protocol
 
-from gateway.web.body import BodyWriter, StreamReader
 from gateway.web.conversation import Conversation
+from gateway.web.reader import StreamReader
 from gateway.web.seams import Receiver
 from gateway.web.settings import Shared
+from gateway.web.writer import BodyWriter
 from protocol.errors import StateError
 from protocol.http1 import RequestHead
 

@@ -7,11 +7,12 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from gateway.web.body import BodyWriter, StreamReader
 from gateway.web.exceptions import PayloadAccessError
 from gateway.web.flow import WriteFlow
 from gateway.web.intake import Intake
+from gateway.web.reader import StreamReader
 from gateway.web.settings import Shared
+from gateway.web.writer import BodyWriter
 from protocol.errors import HTTPError, StateError
 from protocol.http1 import HTTP_11, EndOfRequest, RequestHead, encode_head
 

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from gateway.web.access_log import AbstractAccessLogger
-from gateway.web.body import BodyWriter, StreamReader
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPException, HTTPGatewayTimeout, HTTPInternalServerError
+from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
 from gateway.web.settings import Settings
+from gateway.web.stream_response import StreamResponse
+from gateway.web.writer import BodyWriter
 from protocol.errors import HTTPError
 from protocol.http1 import RequestHead
 

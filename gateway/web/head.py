@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 
 from multidict import CIMultiDict, istr
 
-from gateway.web.body import Framing
 from gateway.web.cookies import EXPIRED, set_cookie
 from gateway.web.fields import (
     DEFAULT_CONTENT_TYPE,
@@ -25,6 +24,7 @@ from gateway.web.fields import (
     parse_etag,
     parse_http_date,
 )
+from gateway.web.writer import Framing
 from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
 
 SERVER_SOFTWARE: Final = "realtime-gateway"

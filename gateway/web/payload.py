@@ -10,8 +10,8 @@ from pathlib import PurePath
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from gateway.web.body import BodyWriter
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
+from gateway.web.writer import BodyWriter
 
 READ_BYTES: Final = 64 * 1024  # as the body's flow control: one read, then one look at the socket
 

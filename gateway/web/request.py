@@ -10,11 +10,12 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy, istr
 from yarl import URL
 
-from gateway.web.body import BodyWriter, StreamReader
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
 from gateway.web.head import Headers
+from gateway.web.reader import StreamReader
 from gateway.web.request_fields import RequestFields
+from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion, RequestHead
 
 CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp

@@ -1,167 +1,17 @@
-"""Responses: what a handler returns, and when which bytes of it go to the socket."""
+"""The response whose body is known beforehand."""
 
-import asyncio
 import io
 import json
-import warnings
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final
 
-from gateway.web.body import BodyWriter, Framing
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
-from gateway.web.head import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    TRANSFER_ENCODING,
-    BodyRule,
-    Headers,
-    ResponseHead,
-    body_rule,
-)
+from gateway.web.head import CONTENT_LENGTH, CONTENT_TYPE, BodyRule, Headers, body_rule
 from gateway.web.payload import Payload, payload_of
-from gateway.web.seams import Answerable, Receiver
-from protocol.http1 import HttpVersion, encode_head
+from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
+from gateway.web.writer import BodyWriter
 
-BytesLike: TypeAlias = bytes | bytearray | memoryview
-
-_BYTES: Final = (bytes, bytearray, memoryview)
 _MISSING: Final = object()
-
-
-class StreamResponse(ResponseHead, MutableMapping[str, Any]):
-    """A response whose body the handler writes piece by piece; a mapping for the handler's state.
-
-    Its head goes out at prepare(). One instance answers one request.
-    """
-
-    _sends_head_at_once = True
-
-    def __init__(
-        self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
-    ) -> None:
-        super().__init__(status=status, reason=reason, headers=headers)
-        self._state: dict[str, Any] = {}
-        self._request: Answerable | None = None
-        self._writer: BodyWriter | None = None
-        self._is_ended = False
-
-    @property
-    def prepared(self) -> bool:
-        """Whether the head is on its way, so that nothing in it can change any more."""
-        return self._writer is not None
-
-    @property
-    def task(self) -> "asyncio.Task[None] | None":
-        """The task of the request being answered, None before prepare()."""
-        return self._request.task if self._request is not None else None
-
-    @property
-    def body_length(self) -> int:
-        """How many bytes were sent, with the head and the framing."""
-        return self._writer.bytes_sent if self._writer is not None else 0
-
-    @property
-    def output_length(self) -> int:
-        """As body_length; deprecated."""
-        warnings.warn("output_length is deprecated", DeprecationWarning, stacklevel=2)
-        return self.body_length
-
-    def set_status(self, status: int, reason: str | None = None) -> None:
-        """Change the status line; AssertionError once it is sent."""
-        if self.prepared:
-            raise AssertionError("Cannot change the status after the headers have been sent")
-        self._change_status(status, reason)
-
-    async def prepare(self, request: Answerable) -> BodyWriter:
-        """Complete the headers and begin the response; return what its body is written to.
-
-        A second call for the same request changes nothing. Raises RuntimeError where the response
-        belongs to another request or its framing cannot be read by this peer, and ValueError for
-        headers that may not be sent; nothing is sent then.
-        """
-        writer = request.writer
-        if self._writer is None:
-            self._begin(request)
-        elif self._writer is not writer:
-            raise RuntimeError("A response answers one request: make a new one for each")
-        return writer
-
-    def _begin(self, request: Answerable) -> None:
-        framing, length = self._complete(request.method, request.version, request.keep_alive)
-        self._send_head(request, framing, length)
-
-    def _send_head(self, request: Answerable, framing: Framing, length: int) -> None:
-        head = encode_head(request.version, self._status, self._reason, self._headers)
-        writer = request.writer
-        writer.send_head(head, framing, length)
-        self._request, self._writer = request, writer
-        if self._sends_head_at_once:
-            writer.flush_head()
-
-    async def write(self, data: BytesLike) -> None:
-        """Write a piece of the body and wait while the peer reads too slowly.
-
-        Raises ConnectionResetError if the peer left, RuntimeError outside of prepare() and
-        write_eof(), and AssertionError for what is not bytes.
-        """
-        if not isinstance(data, _BYTES):
-            raise AssertionError(f"data must be bytes, not {type(data)!r}")
-        if self._is_ended:
-            raise RuntimeError("Cannot call write() after write_eof()")
-        if self._writer is None:
-            raise RuntimeError("Cannot call write() before prepare()")
-        await self._writer.write(data)
-
-    async def drain(self) -> None:
-        """Wait while the peer reads too slowly; deprecated, write() does it."""
-        warnings.warn("drain is deprecated, await write()", DeprecationWarning, stacklevel=2)
-        if self._writer is None or self._is_ended:
-            raise AssertionError("drain() has a meaning between prepare() and write_eof()")
-        await self._writer.drain()
-
-    async def write_eof(self, data: BytesLike = b"") -> None:
-        """Write a last piece and end the body; a second call does nothing."""
-        if not isinstance(data, _BYTES):
-            raise AssertionError(f"data must be bytes, not {type(data)!r}")
-        if self._is_ended:
-            return
-        if self._writer is None:
-            raise AssertionError("Cannot call write_eof() before prepare()")
-        await self._writer.write_eof(bytes(data))
-        self._is_ended = True
-
-    def __repr__(self) -> str:
-        if self._is_ended:
-            info = "eof"
-        elif self._request is not None:
-            info = f"{self._request.method} {self._request.path} "
-        else:
-            info = "not prepared"
-        return f"<{type(self).__name__} {self.reason} {info}>"
-
-    def __getitem__(self, key: str) -> Any:
-        return self._state[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._state[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._state[key]
-
-    def __len__(self) -> int:
-        return len(self._state)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __bool__(self) -> bool:
-        return True
 
 
 class Response(StreamResponse):
@@ -244,7 +94,7 @@ class Response(StreamResponse):
         """
         if self._body is None:
             return None
-        if not isinstance(self._body, _BYTES):
+        if not isinstance(self._body, BYTES):
             raise TypeError("The body is read while it is sent: it has no text")
         return self._body.decode(self.charset or "utf-8")
 
@@ -266,7 +116,7 @@ class Response(StreamResponse):
             return None
         if CONTENT_LENGTH in self._headers:
             return super().content_length
-        if isinstance(body, _BYTES):
+        if isinstance(body, BYTES):
             return len(body)
         return body.size if body is not None else 0
 
@@ -286,7 +136,7 @@ class Response(StreamResponse):
         if data:
             raise AssertionError(f"A Response has its body already, so it takes no {data!r}")
         body = self._body
-        if body is None or isinstance(body, _BYTES):
+        if body is None or isinstance(body, BYTES):
             await super().write_eof(body or b"")
         elif self._writer is not None and not self._is_ended:
             await self._write_payload(body, self._writer)
@@ -299,57 +149,6 @@ class Response(StreamResponse):
                 await body.write(writer)
         finally:
             await body.close()
-
-
-class TakeoverResponse(StreamResponse):
-    """A response after whose head the connection belongs to receiver: no more HTTP, no task.
-
-    With status 101 exactly the given headers are sent; with any other status the body ends with the
-    connection, so an answer that has no body (to HEAD, or with status 204) is refused. So is one to
-    a request whose body has not arrived, with StateError: nothing is sent then. The bytes in first
-    leave with the head, in one write and before the receiver hears anything.
-    """
-
-    _sends_head_at_once = False
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        *,
-        status: int = 200,
-        reason: str | None = None,
-        headers: Headers | None = None,
-        first: bytes = b"",
-    ) -> None:
-        super().__init__(status=status, reason=reason, headers=headers)
-        self._receiver = receiver
-        self._first = first
-
-    def _begin(self, request: Answerable) -> None:
-        request.protocol.check_upgradable()
-        if self._status == 101:
-            self._send_head(request, Framing.EMPTY, 0)
-        else:
-            self._headers[CONNECTION] = "close"
-            super()._begin(request)
-        self._keep_alive = False
-        request.writer.flush_head(self._first)
-        request.protocol.upgrade(self._receiver)
-
-    def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:
-        if body_rule(method, self._status) is not BodyRule.BODY:
-            raise RuntimeError(f"No body may follow {self._status} in answer to {method}")
-        for name in (CONTENT_LENGTH, TRANSFER_ENCODING):
-            self._headers.popall(name, None)
-        return Framing.CLOSE, 0
-
-    async def write(self, data: BytesLike) -> None:
-        """Raise RuntimeError: the receiver writes."""
-        raise RuntimeError("The connection belongs to the receiver of this response")
-
-    async def write_eof(self, data: BytesLike = b"") -> None:
-        """Leave the connection to the receiver."""
-        self._is_ended = True
 
 
 def json_response(

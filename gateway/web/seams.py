@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from gateway.web.body import BodyWriter
+from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion
 
 

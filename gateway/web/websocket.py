@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from gateway.web.body import Framing
 from gateway.web.exceptions import (
     HTTPBadRequest,
     HTTPException,
@@ -15,8 +14,8 @@ from gateway.web.exceptions import (
     HTTPUpgradeRequired,
 )
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse
 from gateway.web.seams import Answerable
+from gateway.web.stream_response import StreamResponse
 from gateway.web.websocket_connection import CLOSE_TIMEOUT_S, WebSocketConnection
 from gateway.web.websocket_inbox import Inbox
 from gateway.web.websocket_message import (
@@ -28,6 +27,7 @@ from gateway.web.websocket_message import (
     WSMessageTypeError,
     WSMsgType,
 )
+from gateway.web.writer import Framing
 from protocol.frames import BINARY, MAX_64_BYTES, PING, PONG, TEXT
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 

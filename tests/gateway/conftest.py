@@ -9,8 +9,8 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
 
 Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
 

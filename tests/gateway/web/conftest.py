@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
 
 Handler = Callable[[BaseRequest], Awaitable[object]]
 Maker = Callable[[], StreamResponse]

@@ -12,7 +12,8 @@ import pytest
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
+from gateway.web.stream_response import StreamResponse
 
 Talk = Callable[..., Awaitable[bytes]]
 

@@ -7,8 +7,10 @@ import logging
 import pytest
 
 from gateway.web.connection import Connection
-from gateway.web.response import Response, StreamResponse, TakeoverResponse
+from gateway.web.response import Response
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 from protocol.errors import StateError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

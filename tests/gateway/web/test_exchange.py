@@ -7,8 +7,9 @@ import pytest
 
 from gateway.web.exceptions import HTTPFound, HTTPNotFound
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
 from protocol.errors import HTTPError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.web.fields import ETag
 from gateway.web.head import BodyRule, ResponseHead, body_rule
-from gateway.web.response import StreamResponse
+from gateway.web.stream_response import StreamResponse
 
 MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 MOMENT_TEXT = "Sun, 06 Nov 1994 08:49:37 GMT"

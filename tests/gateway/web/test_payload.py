@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.web.body import BodyWriter, Framing
 from gateway.web.flow import WriteFlow
 from gateway.web.payload import READ_BYTES, payload_of
 from gateway.web.response import Response
+from gateway.web.writer import BodyWriter, Framing
 
 
 class Script:

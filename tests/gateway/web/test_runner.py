@@ -16,9 +16,10 @@ import trustme
 
 from gateway.web.exceptions import GracefulExit
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse
+from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, SockSite, TCPSite, UnixSite
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 

@@ -6,8 +6,10 @@ from contextlib import closing
 import pytest
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, StreamResponse, TakeoverResponse
+from gateway.web.response import Response
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"

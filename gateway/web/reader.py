@@ -1,13 +1,8 @@
-"""Bodies: the reader of a request's, bounded, and the writer that frames a response's."""
+"""The body of a request as its handler reads it, bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from enum import Enum, auto
 from typing import Final
-
-from gateway.web.flow import WriteFlow
-from protocol.errors import StateError
-from protocol.http1 import LAST_CHUNK, encode_chunk
 
 READ_BUFFER_BYTES: Final = 64 * 1024  # low-water mark, as aiohttp; reading pauses above twice that
 
@@ -220,113 +215,3 @@ class StreamReader:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class Framing(Enum):
-    """How a response's body ends. RFC 9112 section 6.3."""
-
-    EMPTY = auto()  # with the head
-    LENGTH = auto()  # after so many bytes
-    CHUNKED = auto()  # with the last chunk
-    CLOSE = auto()  # with the connection
-
-
-# An attribute of an Enum class is a call in Python 3.11; these names are not.
-_EMPTY, _LENGTH, _CHUNKED, _CLOSE = Framing
-
-
-class BodyWriter:
-    """What answers one request: writes a head once, then the body in its framing.
-
-    Every write raises ConnectionResetError if the peer left.
-    """
-
-    __slots__ = (
-        "_flow",
-        "_framing",
-        "_head",
-        "_remaining_bytes",
-        "bytes_sent",
-        "has_sent_head",
-        "is_complete",
-    )
-
-    def __init__(self, flow: WriteFlow) -> None:
-        self._flow = flow
-        self._framing: Framing | None = None
-        self._head = b""
-        self._remaining_bytes = 0
-        self.bytes_sent = 0  # with the head and the framing
-        self.has_sent_head = False
-        self.is_complete = False  # whether the body was ended with all the bytes announced
-
-    def send_head(self, head: bytes, framing: Framing, length: int = 0) -> None:
-        """Take the head, with length for Framing.LENGTH; it leaves with the body's first bytes.
-
-        Until it has left another head may replace it; after that StateError is raised.
-        """
-        if self.has_sent_head:
-            raise StateError("The head of this response is sent")
-        self._head = head
-        self._framing = framing
-        self._remaining_bytes = length if framing is _LENGTH else 0
-
-    def flush_head(self, behind: bytes = b"") -> None:
-        """Write the head now, and unframed what is to stand right behind it, in one piece."""
-        if self._head:
-            self._put(behind)
-
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write a piece of the body and wait while the asyncio transport is full.
-
-        What exceeds the announced length is cut. Before send_head() the bytes go out as they are:
-        an interim response, such as 100 Continue.
-        """
-        framed = self._frame(bytes(data))
-        if framed or self._head:
-            self._put(framed)
-        if self._flow.is_paused:
-            await self._flow.drain()
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Write the last piece and the end; where the head waited, all of it at once.
-
-        A body that is short of the announced length is not complete: the connection must close.
-        """
-        framing = self._framing
-        if framing is None:
-            raise StateError("The response has no head yet")
-        framed = self._frame(bytes(data))
-        if framing is _CHUNKED:
-            framed += LAST_CHUNK
-        if framed or self._head:
-            self._put(framed)
-        self.is_complete = not self._remaining_bytes
-        self._framing = _EMPTY
-        if self._flow.is_paused:
-            await self._flow.drain()
-
-    async def drain(self) -> None:
-        """Wait while the asyncio transport is full."""
-        await self._flow.drain()
-
-    def _frame(self, data: bytes) -> bytes:
-        framing = self._framing
-        if framing is _LENGTH:
-            data = data[: self._remaining_bytes]
-            self._remaining_bytes -= len(data)
-            return data
-        if framing is _CHUNKED:
-            return encode_chunk(data)
-        return b"" if framing is _EMPTY else data
-
-    def _put(self, framed: bytes) -> None:
-        """Write the head, if it waits, and framed."""
-        transport = self._flow.asyncio_transport
-        if transport.is_closing():  # also once it is lost
-            raise ConnectionResetError("Cannot write to closing transport")
-        data = self._head + framed if self._head else framed
-        transport.write(data)
-        self._head = b""
-        self.bytes_sent += len(data)
-        self.has_sent_head = self._framing is not None

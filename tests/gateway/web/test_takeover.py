@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.web.request import BaseRequest
-from gateway.web.response import StreamResponse, TakeoverResponse
+from gateway.web.stream_response import StreamResponse
+from gateway.web.takeover import TakeoverResponse
 from protocol.errors import StateError
 
 GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
