@@ -87,14 +87,16 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who reads or writes here that the peer left."""
         self._feed = _drop
-        if self.receiver is not None:
-            self.receiver.connection_lost(exc)
-        if self.conversation is not None:
-            self.conversation.lose()
-        if self.task is None:
-            self._end()
-        elif self._owner.shared.settings.handler_cancellation:
-            self.task.cancel()
+        try:
+            if self.receiver is not None:
+                self.receiver.connection_lost(exc)
+        finally:
+            if self.conversation is not None:
+                self.conversation.lose()
+            if self.task is None:
+                self._end()
+            elif self._owner.shared.settings.handler_cancellation:
+                self.cancel()
 
     def pause_writing(self) -> None:
         """Let writers wait."""
@@ -158,6 +160,18 @@ class Connection(asyncio.Protocol):
                 self._end()
             elif self.receiver is not None:
                 self.conversation = None
+
+    def cancel(self) -> None:
+        """Cancel the handler that runs, if one does."""
+        task = self.task
+        if task is not None:
+            task.cancel()
+            task.add_done_callback(self._finish_for)
+
+    def _finish_for(self, task: "asyncio.Task[None]") -> None:
+        """Go on after a handler that was cancelled before it began, so that it did not do it."""
+        if self.task is task:
+            self.finish(keep_alive=False)
 
     def close_when_done(self) -> None:
         """Close now if no request is in hand, otherwise after it; a receiver keeps its socket."""

@@ -99,8 +99,7 @@ class Server:
             connection.shut_receiver_down()
         await self._wait_for_ends(timeout)
         for connection in self._connections:
-            if connection.task is not None:
-                connection.task.cancel()
+            connection.cancel()
         await self._wait_for_ends(timeout)
         for connection in tuple(self._connections):
             connection.asyncio_transport.abort()

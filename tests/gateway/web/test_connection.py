@@ -64,6 +64,21 @@ class Taker:
         return TakeoverResponse(self.recorders[-1], status=self.status, headers=headers)
 
 
+class Unconnected(asyncio.Transport):
+    """An asyncio transport without a socket."""
+
+    is_closed = False
+
+    def write(self, data):
+        pass
+
+    def is_closing(self):
+        return self.is_closed
+
+    def close(self):
+        self.is_closed = True
+
+
 async def eventually(condition):
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - nobody would set an event
@@ -229,6 +244,54 @@ async def test_a_handler_is_cancelled_where_that_is_wanted(connected):
         writer.close()
         async with asyncio.timeout(PATIENCE_S):
             await ended.wait()
+
+
+@pytest.mark.parametrize("has_peer", [False, True])
+async def test_a_handler_that_is_cancelled_before_it_begins_leaves_no_connection(has_peer):
+    begun = []
+
+    async def handler(request):
+        begun.append(request)
+        return Response()
+
+    server = Server(handler, access_log=None, handler_cancellation=True, tcp_keepalive=False)
+    connection = server()
+    connection.connection_made(Unconnected())
+    connection.data_received(GET)
+    if has_peer:
+        connection.cancel()
+    else:
+        connection.connection_lost(None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert begun == []
+    assert connection.task is None
+    if has_peer:
+        assert connection.is_lost
+        connection.connection_lost(None)
+    assert connection.conversation is None
+    async with asyncio.timeout(PATIENCE_S):
+        await server.shutdown()
+
+
+async def test_a_receiver_that_fails_at_the_end_keeps_no_connection():
+    class Careless(Recorder):
+        def connection_lost(self, exc):
+            raise OSError("careless")
+
+    async def handler(request):
+        return TakeoverResponse(Careless(request.transport), status=101, headers=HEADERS)
+
+    server = Server(handler, access_log=None, tcp_keepalive=False)
+    connection = server()
+    connection.connection_made(Unconnected())
+    connection.data_received(UPGRADE)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="careless"):
+        connection.connection_lost(None)
+    async with asyncio.timeout(PATIENCE_S):
+        await server.shutdown()
 
 
 @pytest.mark.parametrize("wire", [b"", GET, GET[:9], UPGRADE])
