@@ -54,9 +54,9 @@ class Responder:
         """
         self.requests_count += 1
         keep_alive = False
+        task = connection.task
+        assert task is not None
         try:
-            task = connection.task
-            assert task is not None
             request = self.request_factory(head, body, connection, writer, task)
             started = task.get_loop().time() if self._access_logger is not None else 0.0
             response: StreamResponse | None
@@ -73,7 +73,13 @@ class Responder:
                 if self._access_logger is not None and self._access_logger.enabled:
                     took_s = task.get_loop().time() - started
                     self._access_logger.log(request, response, took_s)
-        except Exception:  # of a request factory or an access logger that is not ours
+        except asyncio.CancelledError:
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            # It ends the event loop, and that tells of it: asyncio need not, for the task.
+            task.add_done_callback(asyncio.Task.exception)
+            raise
+        except BaseException:  # of a request factory, an access logger, or a reckless handler
             self._settings.logger.exception("Error around the handler")
         finally:
             connection.finish(keep_alive)
