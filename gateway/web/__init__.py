@@ -64,6 +64,7 @@ from gateway.web.exceptions import (
     HTTPVariantAlsoNegotiates,
     HTTPVersionNotSupported,
     PayloadAccessError,
+    RequestPayloadError,
 )
 from gateway.web.fields import ETag
 from gateway.web.reader import StreamReader
@@ -159,6 +160,7 @@ __all__ = [
     "PayloadAccessError",
     "Receiver",
     "RequestHandler",
+    "RequestPayloadError",
     "Response",
     "Server",
     "ServerRunner",

@@ -7,7 +7,9 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from gateway.web.exceptions import PayloadAccessError
+from gateway.web.decoders import find_decoder
+from gateway.web.decoding_reader import DecodingReader
+from gateway.web.exceptions import PayloadAccessError, RequestPayloadError
 from gateway.web.flow import WriteFlow
 from gateway.web.intake import Intake
 from gateway.web.reader import StreamReader
@@ -211,7 +213,12 @@ class Conversation:
         self.task = self._shared.loop.create_task(self._answer(head, self._body, writer))
 
     def _open_body(self, head: RequestHead) -> None:
-        self._body = StreamReader(self._shared.settings.read_bufsize, self._go_on_with_body)
+        settings = self._shared.settings
+        decoder = find_decoder(head.headers) if settings.auto_decompress else None
+        if decoder is None:
+            self._body = StreamReader(settings.read_bufsize, self._go_on_with_body)
+        else:
+            self._body = DecodingReader(decoder, settings.read_bufsize, self._go_on_with_body)
         expectation = head.headers.get("Expect", "").lower()
         if expectation == "100-continue" and head.version >= HTTP_11:
             self._awaits_continue = True
@@ -252,7 +259,9 @@ class Conversation:
             return
         self._is_last = True
         self.deadline = inf
-        self._body.set_exception(error)
+        failure = RequestPayloadError(error.message, error.status)
+        failure.__cause__ = error
+        self._body.set_exception(failure)
         if self._phase is _DRAINING:
             self._linger()
 

@@ -7,14 +7,18 @@ from typing import TypeAlias
 
 from gateway.web.access_log import AbstractAccessLogger
 from gateway.web.connection import Connection
-from gateway.web.exceptions import HTTPException, HTTPGatewayTimeout, HTTPInternalServerError
+from gateway.web.exceptions import (
+    HTTPException,
+    HTTPGatewayTimeout,
+    HTTPInternalServerError,
+    RequestPayloadError,
+)
 from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.settings import Settings
 from gateway.web.stream_response import StreamResponse
 from gateway.web.writer import BodyWriter
-from protocol.errors import HTTPError
 from protocol.http1 import RequestHead
 
 Handler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse]]
@@ -106,7 +110,7 @@ class Responder:
             return None
         if isinstance(error, HTTPException) and not request.writer.has_sent_head:
             return error
-        if isinstance(error, HTTPError):  # in the body, which the handler was reading
+        if isinstance(error, RequestPayloadError):
             text = f"{error.status}: {error.message}"
             return _closing(Response(status=error.status, text=text))
         if isinstance(error, TimeoutError):

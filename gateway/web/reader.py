@@ -25,6 +25,8 @@ class StreamReader:
         "total_raw_bytes",
     )
 
+    is_coded = False  # whether more or fewer bytes are read than were sent
+
     def __init__(
         self,
         low_bytes: int = READ_BUFFER_BYTES,
@@ -140,16 +142,20 @@ class StreamReader:
             found = self._buffer.find(separator, searched)
             if found >= 0:
                 return self._take(found + len(separator))
-            if self.is_full:
+            if len(self._buffer) > 2 * self._low_bytes:
                 raise ValueError("Chunk too big")
-            if self._is_ended:
-                return self._take(len(self._buffer))
             searched = max(0, len(self._buffer) - len(separator) + 1)
-            await self._wait()
+            if not await self._get_more():
+                return self._take(len(self._buffer))
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """Return what is there and False: where a chunk of HTTP ends is nothing a body knows."""
         return await self.readany(), False
+
+    async def skip(self) -> None:
+        """Wait for the end of the body and drop it."""
+        while await self.readany():
+            pass
 
     def read_nowait(self, n: int = -1) -> bytes:
         """Return up to n bytes of what is there, all of it for a negative n."""
@@ -191,8 +197,15 @@ class StreamReader:
 
     async def _wait_for_some(self) -> None:
         self._check()
-        while not self._buffer and not self._is_ended:
-            await self._wait()
+        while not self._buffer and await self._get_more():
+            pass
+
+    async def _get_more(self) -> bool:
+        """Wait for the buffer to change; return False at the end of the body, at once."""
+        if self._is_ended:
+            return False
+        await self._wait()
+        return True
 
     async def _wait(self) -> None:
         """Ask for more and wait until something is different."""

@@ -212,9 +212,10 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
     async def read(self) -> bytes:
         """Return the body, the same again in later calls; raise HTTPRequestEntityTooLarge."""
         if self._body is None:
-            self._check_size(self._head.content_length or 0)
-            body = bytearray()
-            while self._content is not None and (piece := await self._content.readany()):
+            content, body = self._content, bytearray()
+            if content is not None and not content.is_coded:
+                self._check_size(self._head.content_length or 0)
+            while content is not None and (piece := await content.readany()):
                 body += piece
                 self._check_size(len(body))
             self._body = bytes(body)
@@ -238,8 +239,8 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     async def release(self) -> None:
         """Read the rest of the body and forget it."""
-        while self._content is not None and await self._content.readany():
-            pass
+        if self._content is not None:
+            await self._content.skip()
 
     # The connection.
 

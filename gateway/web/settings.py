@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     max_head_bytes: int
     max_connections: int
     read_bufsize: int
+    auto_decompress: bool
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_head_bytes: int = 0  # of a whole head, lines and fields within it; 0 leaves it to those
     max_connections: int = 0  # further ones are dropped at accept, none is evicted; 0 is no bound
     read_bufsize: int = READ_BUFFER_BYTES  # reading a body pauses above twice as much
+    auto_decompress: bool = True  # whether handlers read bodies without their content coding
 
     @property
     def head_limits(self) -> HeadLimits:

@@ -9,10 +9,10 @@ from contextvars import ContextVar
 import pytest
 
 from gateway.web.conversation import CONTINUE, MAX_WAITING_BYTES, Conversation
-from gateway.web.exceptions import PayloadAccessError
+from gateway.web.exceptions import PayloadAccessError, RequestPayloadError
 from gateway.web.settings import Settings, Shared
 from gateway.web.writer import Framing
-from protocol.errors import HTTPError, StateError
+from protocol.errors import StateError
 
 
 def get(path="/", *lines):
@@ -416,7 +416,7 @@ async def test_a_body_that_stalls_fails_its_reader():
     assert peer.failures == []
     await peer.wait_until(161)
     assert [failure.status for failure in peer.failures] == [408]
-    assert isinstance(peer.failures[0], HTTPError)
+    assert isinstance(peer.failures[0], RequestPayloadError)
     assert peer.transport.has_eof
 
 

@@ -5,12 +5,11 @@ import logging
 
 import pytest
 
-from gateway.web.exceptions import HTTPFound, HTTPNotFound
+from gateway.web.exceptions import HTTPFound, HTTPNotFound, RequestPayloadError
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
-from protocol.errors import HTTPError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CLOSE = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -151,7 +150,7 @@ async def test_a_handler_may_answer_a_broken_body_itself(talk):
     async def handler(request):
         try:
             await request.read()
-        except HTTPError as error:
+        except RequestPayloadError as error:
             return Response(text=f"so {error.status}")
 
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
