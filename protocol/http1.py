@@ -1,9 +1,9 @@
 """HTTP/1.1 on the wire: request events from llhttp, response heads and chunks as bytes.
 
 llhttp judges the syntax and finds the bodies. What it does not do is done here: sizes are counted
-as the bytes arrive, Host is checked, only the codings and versions that we speak pass, and nothing
-behind an upgrade is taken for a request. Heads and chunked bodies are given to llhttp no further
-than to their next empty line: they end with one, so that what follows begins with a new feed.
+as the bytes arrive, Host is checked, only the codings and versions that we speak pass, any method
+does, and nothing behind an upgrade is taken for a request. llhttp is given one head or body at a
+time: where each of them ends is found here as well, and the two must agree.
 """
 
 import re
@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import httptools
 import msgspec
 
+from protocol.chunks import ChunkFraming, find_end
 from protocol.errors import HTTPError
 from protocol.head import HTTP_10, HTTP_11, HeadLimits, HttpVersion, RequestHead, read_head
 
@@ -37,12 +38,31 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _LINE_BREAK: Final = re.compile(r"[\r\n\0]")
 _EMPTY_LINE: Final = b"\r\n\r\n"
-_KEPT_BYTES: Final = len(_EMPTY_LINE) - 1  # how much of one may have come with an earlier feed
+_CR, _LF, _CRLF = b"\r", b"\n", b"\r\n"
+_MAX_EMPTY_BYTES: Final = 1024  # of empty lines before a request; more is a 400
 
-# llhttp tells its errors apart by their text only. What is not listed here is a 400.
-_LLHTTP_STATUS: Final = {
-    "Invalid HTTP version": 505,
-    "Pause on PRI/Upgrade": 505,  # the preface of HTTP/2
+# A method is any token. RFC 9112 section 3: one longer than any that we implement is a 501.
+_MAX_METHOD_BYTES: Final = 64
+_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_KNOWN_METHOD: Final = b"POST"  # given to llhttp in place of one that it does not know
+
+# llhttp tells its errors apart by their text only. These are ours to judge: methods that it does
+# not know, and what follows a request whose Connection does not mean what llhttp reads in it.
+_UNKNOWN_METHOD: Final = {
+    "Invalid method encountered",
+    "Expected space after method",
+    "Invalid method for HTTP/x.x request",
+    "Expected HTTP/2 Connection Preface",
+}
+_AFTER_CLOSE: Final = "Data after `Connection: close`"
+
+# What llhttp says in words that do not help its reader, and where it is not a 400.
+_REFUSALS: Final = {
+    "Invalid HTTP version": (505, "The version is neither HTTP/1.1 nor HTTP/1.0"),
+    "Expected HTTP/, RTSP/ or ICE/": (400, "There is no version where it should be"),
+    "Expected dot": (400, "The version is malformed"),
+    "Expected CRLF after version": (400, "The request line goes on behind the version"),
+    "Unexpected whitespace after header value": (400, "A header field goes on in another line"),
 }
 
 # llhttp leaves the body of a request unread that offers any upgrade. These heads, given to it in
@@ -112,13 +132,15 @@ class RequestDecoder:
     """The requests of one connection, in order, from bytes cut anywhere. RFC 9112."""
 
     __slots__ = (
+        "_chunks",
+        "_empty_bytes",
         "_has_upgrade",
         "_is_last",
         "_kept",
         "_limits",
         "_llhttp",
         "_message",
-        "_overhead_bytes",
+        "_method",
         "_phase",
         "_remaining_bytes",
     )
@@ -128,16 +150,18 @@ class RequestDecoder:
         self._message = _Message()
         self._llhttp = httptools.HttpRequestParser(self._message)
         self._phase = _HEAD
-        self._kept = b""  # of a head everything so far, of a chunked body its last bytes
-        self._remaining_bytes: int | None = None  # of a body with a length
-        self._overhead_bytes = 0  # chunk extensions and trailers since the last byte of the body
+        self._kept = b""  # of a head everything so far
+        self._empty_bytes = 0  # of empty lines before the head
+        self._method = b""  # of the request in hand, where llhttp was given another
+        self._chunks: ChunkFraming | None = None  # of the body in hand
+        self._remaining_bytes = 0  # of a body with a length
         self._has_upgrade = False  # whether the message in hand offers to leave HTTP
         self._is_last = False  # whether nothing after it will be read
 
     @property
     def is_idle(self) -> bool:
         """Whether no request has begun to arrive that is not yet whole."""
-        return self._phase is not _BODY and not self._kept
+        return self._phase is not _BODY and (not self._kept or self._kept == _CR)
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that data completes, oldest first; a body comes in pieces, as it comes.
@@ -168,19 +192,19 @@ class RequestDecoder:
     def _feed_head(self, data: bytes, start: int, events: list[Event]) -> int:
         """Add the event of a head that data completes; return how far data is read then."""
         kept = self._kept
-        if not kept and data[start] in b"\r\n":
-            # RFC 9112 section 2.2: ignore empty lines received prior to the request-line.
-            return len(data) - len(data[start:].lstrip(b"\r\n"))
-        end = self._find_empty_line(data, start)
+        if kept == _CR if kept else data[start] in _CRLF:
+            return self._skip_empty_lines(data, start)
+        end = find_end(_EMPTY_LINE, kept, data, start)
         stop = end if end >= 0 else len(data)
         wire = kept + data[start:stop]
         if len(wire) > self._limits.max_line_bytes:
             self._check_size(wire, len(kept))
-        offers_upgrade = self._feed_llhttp(wire[len(kept) :])
+        offers_upgrade = self._judge_head(wire, len(kept))
         if end < 0:
             self._kept = wire
             return stop
         self._kept = b""
+        self._empty_bytes = 0
         head = self._read_head(wire)
         events.append(head)
         self._has_upgrade = head.upgrade or head.method == "CONNECT"
@@ -191,17 +215,59 @@ class RequestDecoder:
             self._end_message(data, stop, events)
         return stop
 
-    def _check_size(self, wire: bytes, fed_bytes: int) -> None:
-        """Raise HTTPError for a head that is too large, or for what is wrong before it is that.
+    def _skip_empty_lines(self, data: bytes, start: int) -> int:
+        """Pass over empty lines received prior to the request line. RFC 9112 section 2.2."""
+        data, offset = self._kept + data[start : start + _MAX_EMPTY_BYTES], start - len(self._kept)
+        stop = 0
+        while data.startswith(_CRLF, stop):
+            stop += len(_CRLF)
+        self._kept = _CR if data[stop:] == _CR else b""
+        self._empty_bytes += stop
+        if self._empty_bytes > _MAX_EMPTY_BYTES:
+            raise HTTPError(400, "There are empty lines instead of a request")
+        if not self._kept and data[stop : stop + 1] in (_CR, _LF):
+            raise HTTPError(400, "A CR or LF stands alone before the request")
+        return offset + stop + len(self._kept)
 
-        Of wire so much has been given to llhttp already.
+    def _judge_head(self, wire: bytes, judged_bytes: int) -> bool:
+        """Let llhttp judge a head so far; return whether it is whole and offers some upgrade.
+
+        Of wire so much has been judged before.
         """
+        try:
+            return self._feed_llhttp(wire[judged_bytes:])
+        except HTTPError as error:
+            reason = str(error.__cause__)
+            if reason == _AFTER_CLOSE:
+                self._llhttp = httptools.HttpRequestParser(self._message)
+                return self._judge_head(wire, 0)
+            if reason not in _UNKNOWN_METHOD:
+                raise
+        return self._judge_other_method(wire)
+
+    def _judge_other_method(self, wire: bytes) -> bool:
+        """Let llhttp judge the head with a method that it knows in the place of the peer's."""
+        match = _METHOD.match(wire)
+        end = match.end() if match else 0
+        if end > _MAX_METHOD_BYTES:
+            raise HTTPError(501, "The method is too long")
+        if end == len(wire):
+            return False  # it may go on: llhttp will complain again, and of the whole
+        if not end or not wire.startswith(b" ", end):
+            raise HTTPError(400, "The method is not a token")
+        self._method = wire[:end]
+        self._message.clear()
+        self._llhttp = httptools.HttpRequestParser(self._message)
+        return self._feed_llhttp(_KNOWN_METHOD + wire[end:])
+
+    def _check_size(self, wire: bytes, judged_bytes: int) -> None:
+        """Raise HTTPError for a head that is too large, or for what is wrong before it is that."""
         limits = self._limits
         if wire.find(b"\r", 0, limits.max_line_bytes + 1) < 0:
-            self._feed_llhttp(wire[fed_bytes : limits.max_line_bytes])
+            self._judge_head(wire[: limits.max_line_bytes], judged_bytes)
             raise HTTPError(414, "The request line is too long")
         if len(wire) > limits.max_head_bytes:
-            self._feed_llhttp(wire[fed_bytes : limits.max_head_bytes])
+            self._judge_head(wire[: limits.max_head_bytes], judged_bytes)
             raise HTTPError(431, "The header fields are too large")
 
     def _read_head(self, wire: bytes) -> RequestHead:
@@ -210,52 +276,49 @@ class RequestDecoder:
         if b" \r\n" in wire or b"\t\r\n" in wire:
             fields = tuple([(name, value.rstrip(b" \t")) for name, value in fields])
         self._limits.check_fields(len(wire), fields)
-        method = self._llhttp.get_method().decode()
-        return read_head(wire, method, message.target.decode(), fields)
+        method = self._method or self._llhttp.get_method()
+        return read_head(wire, method.decode(), message.target.decode(), fields)
 
     def _begin_body(self, length: int | None, offers_upgrade: bool) -> None:
         """Get ready for a body of that length, or for chunks, whatever upgrade was offered."""
         if offers_upgrade:
             self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
         self._message.clear()
-        self._remaining_bytes = length
-        self._overhead_bytes = 0
+        if length is None:
+            self._chunks = ChunkFraming(self._limits)
+        else:
+            self._remaining_bytes = length
         self._phase = _BODY
 
     def _feed_body(self, data: bytes, start: int, events: list[Event]) -> int:
         """Note what data has of the body; return how far data is read then."""
-        if self._remaining_bytes is None:
-            stop = self._feed_chunks(data, start)
+        if self._chunks is not None:
+            stop = self._feed_chunks(self._chunks, data, start)
         else:
             stop = min(len(data), start + self._remaining_bytes)
             self._remaining_bytes -= stop - start
             self._feed_llhttp(data[start:stop])
         if self._message.is_complete:
+            self._chunks = None
             self._take_body(events)
             self._end_message(data, stop, events)
         return stop
 
-    def _feed_chunks(self, data: bytes, start: int) -> int:
-        end = self._find_empty_line(data, start)
-        stop = end if end >= 0 else len(data)
-        pieces_count = len(self._message.body)
+    def _feed_chunks(self, chunks: ChunkFraming, data: bytes, start: int) -> int:
+        stop = chunks.advance(data, start)
         self._feed_llhttp(data[start:stop])
-        is_overhead = len(self._message.body) == pieces_count
-        self._overhead_bytes = self._overhead_bytes + stop - start if is_overhead else 0
-        self._check_trailers()
-        self._kept = b"" if end >= 0 else (self._kept + data[-_KEPT_BYTES:])[-_KEPT_BYTES:]
+        if chunks.error is not None:
+            raise chunks.error
+        if chunks.is_complete is not self._message.is_complete:
+            raise HTTPError(400, "The chunks can be read in two ways")
+        if chunks.is_complete:
+            self._limits.check_fields(chunks.trailer_bytes, tuple(self._message.fields))
         return stop
-
-    def _check_trailers(self) -> None:
-        fields = tuple(self._message.fields)
-        trailer_bytes = sum([len(name) + len(value) + 4 for name, value in fields])
-        if max(trailer_bytes, self._overhead_bytes) > self._limits.max_head_bytes:
-            raise HTTPError(431, "The chunk extensions or trailers are too large")
-        self._limits.check_fields(trailer_bytes, fields)
 
     def _end_message(self, data: bytes, stop: int, events: list[Event]) -> None:
         events.append(_END_OF_REQUEST)
         self._message.clear()
+        self._method = b""
         self._phase = _DONE if self._is_last else _HEAD
         if self._has_upgrade:
             events.append(Upgrade(data[stop:]))
@@ -266,16 +329,6 @@ class RequestDecoder:
             events.append(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             self._message.body = []
 
-    def _find_empty_line(self, data: bytes, start: int) -> int:
-        """Return where data has ended the next empty line, begun before data perhaps, or -1."""
-        if self._kept:
-            kept = self._kept[-_KEPT_BYTES:]
-            found = (kept + data[start : start + _KEPT_BYTES]).find(_EMPTY_LINE)
-            if found >= 0:
-                return start + found + len(_EMPTY_LINE) - len(kept)
-        found = data.find(_EMPTY_LINE, start)
-        return found + len(_EMPTY_LINE) if found >= 0 else -1
-
     def _feed_llhttp(self, data: bytes) -> bool:
         """Give data to llhttp; return whether it ends a head that offers some upgrade."""
         try:
@@ -283,8 +336,8 @@ class RequestDecoder:
         except httptools.HttpParserUpgrade:
             return True
         except httptools.HttpParserError as error:
-            message = str(error)
-            raise HTTPError(_LLHTTP_STATUS.get(message, 400), message) from error
+            reason = str(error)
+            raise HTTPError(*_REFUSALS.get(reason, (400, reason))) from error
         return False
 
 
