@@ -28,6 +28,8 @@ _VERSIONS: Final = {b" HTTP/1.1": HTTP_11, b" HTTP/1.0": HTTP_10}
 
 _CONNECTION: Final = istr("Connection")
 _CONTENT_LENGTH: Final = istr("Content-Length")
+_CONTENT_TYPE: Final = istr("Content-Type")
+_EXPECT: Final = istr("Expect")
 _HOST: Final = istr("Host")
 _TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 _UPGRADE: Final = istr("Upgrade")
@@ -47,12 +49,14 @@ _NAMES: Final[dict[bytes, str]] = {
     spelling.encode(): istr(spelling) for name in _COMMON_NAMES for spelling in (name, name.lower())
 }
 
-# RFC 3986 section 3.2, where a name or an address in brackets may be any text of these characters.
+# RFC 3986 section 3.2, without user: a name or an address in brackets, and a port. The name may be
+# empty only where the whole is. RFC 9110 section 4.2.1.
 _AUTHORITY: Final = re.compile(
-    r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[A-Za-z0-9\-._~!$&'()*+,;=:%]+\])(?::([0-9]{0,5}))?"
+    r"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
 )
-_ABSOLUTE_TARGET: Final = re.compile(r"[A-Za-z]+://(?:[^@/?#]*@)?([^@/?#]+)(?:[/?#].*)?")
+_ABSOLUTE_TARGET: Final = re.compile(r"[A-Za-z]+://([^/?]+)(?:[/?].*)?")
 _MAX_PORT: Final = 65535
+_MAX_LENGTH_DIGITS: Final = 20  # of a length below 2**64, beyond which llhttp refuses it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     A value's bytes beyond ASCII are read as UTF-8, with surrogates for those that are not.
     keep_alive tells that another request may follow, which it cannot where upgrade is true: the
-    peer asks for a WebSocket. content_length is None where no length was given.
+    peer asks for a WebSocket. content_length is None where no length was given. Where
+    expects_continue is true the peer may hold the body back until it is told to send it.
     """
 
     method: str
@@ -95,6 +100,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     upgrade: bool
     content_length: int | None
     chunked: bool
+    expects_continue: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -105,17 +111,23 @@ class RequestHead(msgspec.Struct, frozen=True):
 def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> RequestHead:
     """Return the head that wire is, given what llhttp found in it.
 
-    Raises HTTPError for a version, a target, a Host or a framing that is not to be obeyed.
+    Raises HTTPError for a version, a target, a Host, a framing or an expectation that is not to be
+    obeyed.
     """
     line_end = wire.find(b"\r\n")
     version = _VERSIONS.get(wire[line_end - 9 : line_end])
     if version is None:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
         raise HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
-    if target[0] != "/" or method == "CONNECT":
+    if line_end != len(method) + len(target) + 10:
+        # RFC 9112 section 3: lenient parsing can result in request smuggling.
+        raise HTTPError(400, "There is more than one space in a row in the request line")
+    if target[0] != "/" or "#" in target or method == "CONNECT":
         _check_target(method, target)
     headers = _decode_fields(fields)
     _check_host(version, headers)
     length, is_chunked = _parse_framing(version, headers)
+    if (length or is_chunked) and len(headers.getall(_CONTENT_TYPE, ())) > 1:
+        raise HTTPError(400, "There is more than one Content-Type")
     if method == "CONNECT":  # RFC 9110 section 9.3.6: what follows is the tunnel's, not a body
         length, is_chunked = None, False
     options = _list_tokens(headers, _CONNECTION) if _CONNECTION in headers else ()
@@ -131,6 +143,7 @@ def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> Reque
         is_upgrade,
         length,
         is_chunked,
+        _EXPECT in headers and _expects_continue(version, headers),
     )
 
 
@@ -152,38 +165,40 @@ def _check_host(version: HttpVersion, headers: CIMultiDict[str]) -> None:
     if not hosts:
         if version is HTTP_11:
             raise HTTPError(400, "There is no Host")
-    elif not _is_authority(hosts[0]):
+    elif hosts[0] and not _is_authority(hosts[0]):
         raise HTTPError(400, "The Host is not valid")
 
 
 def _check_target(method: str, target: str) -> None:
     """Raise HTTPError where a target other than a path is not valid. RFC 9112 section 3.2."""
+    if "#" in target:
+        raise HTTPError(400, "The request target has a fragment")
     absolute = _ABSOLUTE_TARGET.fullmatch(target)
     if method == "CONNECT":
-        is_valid = _is_authority(target) and ":" in target
+        # RFC 9110 section 9.3.6: an empty or invalid port number MUST be rejected.
+        is_valid = _is_authority(target) and target.rpartition(":")[2].strip("0").isdigit()
     elif absolute is not None:
         is_valid = _is_authority(absolute[1])
     else:
-        is_valid = method == "OPTIONS" and target == "*"
+        is_valid = target[0] == "/" or (method == "OPTIONS" and target == "*")
     if not is_valid:
         raise HTTPError(400, "The request target is not valid")
 
 
 def _is_ipv6(text: str) -> bool:
-    """Return whether text is an IPv6 address, the only thing in use between brackets."""
     try:
         IPv6Address(text)
     except ValueError:
         return False
-    return "%" not in text
+    return True
 
 
 @lru_cache(maxsize=256)  # peers name the same few hosts again and again
 def _is_authority(text: str) -> bool:
     match = _AUTHORITY.fullmatch(text)
-    if text.startswith("[") and not _is_ipv6(text[1:].partition("]")[0]):
+    if match is None or (match[1] is not None and not _is_ipv6(match[1])):
         return False
-    return match is not None and int(match[1] or 0) <= _MAX_PORT
+    return int(match[2] or 0) <= _MAX_PORT
 
 
 def _parse_framing(version: HttpVersion, headers: CIMultiDict[str]) -> tuple[int | None, bool]:
@@ -193,15 +208,33 @@ def _parse_framing(version: HttpVersion, headers: CIMultiDict[str]) -> tuple[int
     """
     if _TRANSFER_ENCODING not in headers:
         length = headers.get(_CONTENT_LENGTH)
-        return (int(length) if length is not None else None), False
+        if length is None:
+            return None, False
+        if len(length) > _MAX_LENGTH_DIGITS:
+            raise HTTPError(400, "The Content-Length has too many digits")
+        return int(length), False
     if version is not HTTP_11:
         raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
-    codings = _list_tokens(headers, _TRANSFER_ENCODING)
-    if not codings or codings[-1] != "chunked":
-        raise HTTPError(400, "The last Transfer-Encoding is not chunked")
-    if len(codings) > 1:
+    # Empty elements of the list might be ignored, but who wrote them has other things in mind.
+    coding = ",".join(headers.getall(_TRANSFER_ENCODING)).lower()
+    if coding != "chunked":
+        if coding.rpartition(",")[2].strip(" \t") != "chunked" or coding.startswith(","):
+            raise HTTPError(400, "The last Transfer-Encoding is not chunked")
         raise HTTPError(501, "The only Transfer-Encoding understood is chunked")
     return None, True
+
+
+def _expects_continue(version: HttpVersion, headers: CIMultiDict[str]) -> bool:
+    """Return whether the peer waits for 100 Continue; raise HTTPError for anything else it expects.
+
+    RFC 9110 section 10.1.1: in an HTTP/1.0 request it is ignored.
+    """
+    if version is not HTTP_11:
+        return False
+    expectations = _list_tokens(headers, _EXPECT)
+    if any(expectation != "100-continue" for expectation in expectations):
+        raise HTTPError(417, "The only expectation understood is 100-continue")
+    return bool(expectations)
 
 
 def _asks_websocket(version: HttpVersion, headers: CIMultiDict[str]) -> bool:

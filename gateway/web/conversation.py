@@ -219,8 +219,7 @@ class Conversation:
             self._body = StreamReader(settings.read_bufsize, self._go_on_with_body)
         else:
             self._body = DecodingReader(decoder, settings.read_bufsize, self._go_on_with_body)
-        expectation = head.headers.get("Expect", "").lower()
-        if expectation == "100-continue" and head.version >= HTTP_11:
+        if head.expects_continue:
             self._awaits_continue = True
             self.deadline = inf
         else:
