@@ -7,6 +7,7 @@ from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import Any, Protocol
 
 from gateway.web.conversation import Conversation
+from gateway.web.flow import PeerLeft
 from gateway.web.reader import StreamReader
 from gateway.web.seams import Receiver
 from gateway.web.settings import Shared
@@ -130,7 +131,7 @@ class Connection(asyncio.Protocol):
     def check_upgradable(self) -> Conversation:
         """Return the conversation that upgrade() would end, or raise what it would raise."""
         if self.is_lost:
-            raise ConnectionResetError("The peer left")
+            raise PeerLeft("The peer left")
         if self.conversation is None or self.receiver is not None:
             raise StateError("Only a connection that speaks HTTP can be upgraded")
         self.conversation.check_leavable()

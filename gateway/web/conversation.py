@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from gateway.web.decoders import find_decoder
 from gateway.web.decoding_reader import DecodingReader
 from gateway.web.exceptions import PayloadAccessError, RequestPayloadError
-from gateway.web.flow import WriteFlow
+from gateway.web.flow import PeerLeft, WriteFlow
 from gateway.web.intake import Intake
 from gateway.web.reader import StreamReader
 from gateway.web.settings import Shared
@@ -115,7 +115,7 @@ class Conversation:
         self.deadline = self.write_deadline = inf
         self._flow.lose()
         if self._body is not None:
-            self._body.set_exception(ConnectionResetError("The peer left"))
+            self._body.set_exception(PeerLeft("The peer left"))
 
     def pause_writing(self) -> None:
         """Let writers wait, but not for ever."""
@@ -313,6 +313,7 @@ class Conversation:
             return
         self._phase = _CLOSING
         self.deadline = self._shared.now + lingering_time
+        self._flow.lose()  # for a task that a handler left behind
         if transport.can_write_eof():
             transport.write_eof()
         self._intake.take_unparsed()

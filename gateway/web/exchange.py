@@ -13,6 +13,7 @@ from gateway.web.exceptions import (
     HTTPInternalServerError,
     RequestPayloadError,
 )
+from gateway.web.flow import PeerLeft
 from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
@@ -106,7 +107,7 @@ class Responder:
 
     def _response_to(self, error: Exception, request: BaseRequest) -> StreamResponse | None:
         """Return the response to a handler's failure, None where the failure is the peer's."""
-        if isinstance(error, ConnectionResetError) and request.protocol.is_lost:
+        if _is_peers_leaving(error):
             return None
         if isinstance(error, HTTPException) and not request.writer.has_sent_head:
             return error
@@ -125,6 +126,13 @@ class Responder:
     def _log(self, error: Exception, request: BaseRequest) -> None:
         logger = self._settings.logger
         logger.error("Error handling request from %s", request.remote, exc_info=error)
+
+
+def _is_peers_leaving(error: Exception) -> bool:
+    """Return whether the handler failed because its peer left: alone, or several tasks of it."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(PeerLeft)[1] is None
+    return isinstance(error, PeerLeft)
 
 
 def _closing(response: Response) -> Response:

@@ -3,6 +3,14 @@
 import asyncio
 
 
+class PeerLeft(ConnectionResetError):
+    """The peer left, or is being left: what is written reaches nobody, and nothing more comes.
+
+    A class of its own, so that a handler which ends with it is not confused with one whose
+    connection to somebody else broke.
+    """
+
+
 class WriteFlow:
     """The writing half of one connection, as its writers see it."""
 
@@ -15,9 +23,9 @@ class WriteFlow:
         self._waiters: list[asyncio.Future[None]] = []
 
     async def drain(self) -> None:
-        """Wait while paused; raise ConnectionResetError if the peer left or leaves meanwhile."""
+        """Wait while paused; raise PeerLeft if the peer left or leaves meanwhile."""
         if self.is_lost:
-            raise ConnectionResetError("Cannot write to closing transport")
+            raise PeerLeft("Cannot write to closing transport")
         if self.is_paused:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -42,4 +50,4 @@ class WriteFlow:
         self.is_lost = True
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(ConnectionResetError("The peer left"))
+                waiter.set_exception(PeerLeft("The peer left"))

@@ -13,6 +13,7 @@ from gateway.web.exceptions import (
     HTTPMethodNotAllowed,
     HTTPUpgradeRequired,
 )
+from gateway.web.flow import PeerLeft
 from gateway.web.request import BaseRequest
 from gateway.web.seams import Answerable
 from gateway.web.stream_response import StreamResponse
@@ -290,7 +291,7 @@ class WebSocketResponse(StreamResponse):
         """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
         connection = self._require_connection()
         if self._is_closed or connection.is_closing:
-            raise ConnectionResetError("Cannot write to closing transport")
+            raise PeerLeft("Cannot write to closing transport")
         connection.send(opcode, payload)
         self._undrained_bytes += len(payload)
         if self._undrained_bytes > self._writer_limit_bytes:

@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from gateway.web.flow import WriteFlow
+from gateway.web.flow import PeerLeft, WriteFlow
 from protocol.errors import StateError
 from protocol.http1 import LAST_CHUNK, encode_chunk
 
@@ -108,8 +108,8 @@ class BodyWriter:
     def _put(self, framed: bytes) -> None:
         """Write the head, if it waits, and framed."""
         transport = self._flow.asyncio_transport
-        if transport.is_closing():  # also once it is lost
-            raise ConnectionResetError("Cannot write to closing transport")
+        if transport.is_closing() or self._flow.is_lost:
+            raise PeerLeft("Cannot write to closing transport")
         data = self._head + framed if self._head else framed
         transport.write(data)
         self._head = b""

@@ -457,7 +457,7 @@ async def test_a_handler_hears_that_its_peer_left_when_it_reads_or_waits_for_it(
         peer.transport.abort()
         peer.conversation.lose()
         await peer.receive()
-        assert [type(failure) for failure in peer.failures] == [ConnectionResetError]
+        assert [isinstance(failure, ConnectionResetError) for failure in peer.failures] == [True]
 
 
 async def test_a_handler_waits_while_its_peer_does_not_read():

@@ -448,6 +448,78 @@ async def test_the_peers_leaving_ends_a_handler_and_is_no_error(
         clients.clear()
 
 
+async def fail_in_a_group(request: BaseRequest) -> Any:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(request.read())
+    except* RuntimeError:  # two read at once
+        await stream_for_ever(request)
+
+
+async def stream_in_a_group(request: BaseRequest) -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stream_for_ever(request))
+
+
+async def chat_in_a_group(request: BaseRequest) -> Any:
+    websocket = WebSocketResponse()
+    await websocket.prepare(request)
+
+    async def send() -> None:
+        while True:
+            await websocket.send_str("x" * 1000)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        group.create_task(send())
+        await websocket.receive()
+
+
+@pytest.mark.parametrize(
+    ("handler", "wire"),
+    [(stream_in_a_group, GET), (fail_in_a_group, POST[:-1]), (chat_in_a_group, HANDSHAKE)],
+    ids=["stream", "read", "websocket"],
+)
+async def test_the_peers_leaving_is_no_error_in_a_group_of_tasks_either(
+    handler: Handler, wire: bytes
+) -> None:
+    async with watched(handler) as server:
+        for _ in range(5):
+            client = server.connect(wire)
+            await server.heard()
+            await turns()
+            reset(client)
+            del client
+
+
+async def test_a_peer_that_broke_the_protocol_is_no_error_of_the_handler_that_still_sends() -> None:
+    async def handler(request: BaseRequest) -> Any:
+        websocket = WebSocketResponse()
+        await websocket.prepare(request)
+        while True:
+            await websocket.send_str("x")
+            await asyncio.sleep(0)
+
+    async with watched(handler) as server:
+        answer = await server.ask(HANDSHAKE, b"\x83\x80\0\0\0\0")
+    assert b"\x88" in answer
+
+
+@pytest.mark.parametrize("has_peer_left", [False, True])
+async def test_a_connection_to_somebody_else_that_breaks_is_an_error(has_peer_left: bool) -> None:
+    async def handler(request: BaseRequest) -> Any:
+        if has_peer_left:
+            await eventually(lambda: request.transport is None)
+        raise ConnectionResetError("the database left")
+
+    async with watched(handler, expected=LOGGED) as server:
+        client = server.connect(GET)
+        await server.heard()
+        reset(client)
+
+
 async def test_a_handler_that_hangs_outlives_its_peer_until_the_server_ends() -> None:
     ended = []
 
@@ -584,11 +656,13 @@ async def test_a_background_task_cannot_finish_what_its_handler_broke_off(wire: 
 
     tasks: list[asyncio.Task[None]] = []
     async with watched(handler, expected=LOGGED) as server:
-        answer = await server.ask(wire)
-        await asyncio.wait(tasks)
+        client = server.connect(wire)
+        await eventually(lambda: len(outcomes) == 2)
         tasks.clear()
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        client.close()
     assert answer.endswith(b"5\r\npiece\r\n")
-    assert outcomes == ["ConnectionResetError"] * 2
+    assert outcomes == ["PeerLeft"] * 2
 
 
 async def test_a_background_task_reads_no_body_after_the_answer() -> None:
