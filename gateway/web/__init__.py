@@ -1,6 +1,7 @@
 """A low-level asyncio HTTP/1.1 and WebSocket server with the names of aiohttp.web."""
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
+from gateway.web.coding import ContentCoding
 from gateway.web.connection import Connection
 from gateway.web.connection import Connection as RequestHandler
 from gateway.web.exceptions import (
@@ -94,6 +95,7 @@ __all__ = [
     "BaseRunner",
     "BaseSite",
     "Connection",
+    "ContentCoding",
     "ETag",
     "GracefulExit",
     "HTTPAccepted",

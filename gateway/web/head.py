@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from multidict import CIMultiDict, istr
 
+from gateway.web.coding import ContentCoding
 from gateway.web.cookies import EXPIRED, set_cookie
 from gateway.web.fields import (
     DEFAULT_CONTENT_TYPE,
@@ -30,6 +31,7 @@ from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
 SERVER_SOFTWARE: Final = "realtime-gateway"
 
 CONNECTION: Final = istr("Connection")
+CONTENT_ENCODING: Final = istr("Content-Encoding")
 CONTENT_LENGTH: Final = istr("Content-Length")
 CONTENT_TYPE: Final = istr("Content-Type")
 DATE: Final = istr("Date")
@@ -87,6 +89,8 @@ def body_rule(method: str, status: int) -> BodyRule:
 
 class ResponseHead:
     """Status, headers and cookies of one response, and what complete() adds to them."""
+
+    _coding: ContentCoding | None = None  # of the body, unless it is in none of ours
 
     # No slots: HTTPException is also an Exception, and Python cannot lay both out in one object.
 
@@ -292,6 +296,8 @@ class ResponseHead:
         if self._cookies:
             for cookie in self._cookies.values():
                 headers.add(SET_COOKIE, cookie.OutputString())
+        if self._coding is not None:
+            headers[CONTENT_ENCODING] = self._coding.value
         if framing is Framing.CHUNKED:
             headers[TRANSFER_ENCODING] = "chunked"
         if framing is not Framing.EMPTY and (length or framing is not Framing.LENGTH):

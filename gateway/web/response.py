@@ -1,10 +1,13 @@
 """The response whose body is known beforehand."""
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any, Final
 
+from gateway.web.coding import STEP_BYTES, ContentCoding, Encoder
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
 from gateway.web.head import CONTENT_LENGTH, CONTENT_TYPE, BodyRule, Headers, body_rule
 from gateway.web.payload import Payload, payload_of
@@ -15,9 +18,16 @@ _MISSING: Final = object()
 
 
 class Response(StreamResponse):
-    """A response whose body is known beforehand; head and body leave in one write."""
+    """A response whose body is known beforehand; head and body leave in one write.
+
+    Where it is compressed and longer than zlib_executor_size, zlib_executor does it, or the event
+    loop's own.
+    """
 
     _sends_head_at_once = False
+    _encoded_body: bytes | None = None
+    _zlib_executor_size = STEP_BYTES
+    _zlib_executor: Executor | None = None
 
     def __init__(
         self,
@@ -29,9 +39,15 @@ class Response(StreamResponse):
         headers: Headers | None = None,
         content_type: str | None = None,
         charset: str | None = None,
+        zlib_executor_size: int | None = None,
+        zlib_executor: Executor | None = None,
     ) -> None:
         super().__init__(status=status, reason=reason, headers=headers)
         self._body: bytes | bytearray | Payload | None = None
+        if zlib_executor_size is not None:
+            self._zlib_executor_size = zlib_executor_size
+        if zlib_executor is not None:
+            self._zlib_executor = zlib_executor
         if body is not None and text is not None:
             raise ValueError("body and text are not allowed together")
         if content_type is not None or charset is not None:
@@ -111,8 +127,8 @@ class Response(StreamResponse):
     @property
     def content_length(self) -> int | None:
         """The body's length in bytes, None for a body in chunks; RuntimeError when set."""
-        body = self._body
-        if self._chunked:
+        body = self._body if self._encoded_body is None else self._encoded_body
+        if self._chunked or self._encoder is not None:
             return None
         if CONTENT_LENGTH in self._headers:
             return super().content_length
@@ -131,11 +147,25 @@ class Response(StreamResponse):
             self._headers[CONTENT_LENGTH] = str(length)
         return length
 
+    async def _encode_body(self, coding: ContentCoding) -> None:
+        body = self._body
+        if self._chunked or (body is not None and not isinstance(body, BYTES)):
+            await super()._encode_body(coding)
+        elif body:
+            finish = Encoder(coding, self._strategy).finish
+            if len(body) > self._zlib_executor_size:
+                loop, data = asyncio.get_running_loop(), bytes(body)
+                self._encoded_body = await loop.run_in_executor(self._zlib_executor, finish, data)
+            else:
+                self._encoded_body = finish(body)
+            self._coding = coding
+            self._headers.popall(CONTENT_LENGTH, None)
+
     async def write_eof(self, data: BytesLike = b"") -> None:
         """Write the body and end it; data must be empty, the body is set beforehand."""
         if data:
             raise AssertionError(f"A Response has its body already, so it takes no {data!r}")
-        body = self._body
+        body = self._body if self._encoded_body is None else self._encoded_body
         if body is None or isinstance(body, BYTES):
             await super().write_eof(body or b"")
         elif self._writer is not None and not self._is_ended:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Protocol
 
+from multidict import CIMultiDictProxy
+
 from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion
 
@@ -56,6 +58,10 @@ class Answerable(Protocol):
     @property
     def version(self) -> HttpVersion:
         """The version the peer speaks."""
+
+    @property
+    def headers(self) -> "CIMultiDictProxy[str]":
+        """The header fields."""
 
     @property
     def keep_alive(self) -> bool:

@@ -5,7 +5,18 @@ import warnings
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Final, TypeAlias
 
-from gateway.web.head import Headers, ResponseHead
+from multidict import istr
+
+from gateway.web.coding import ContentCoding, Encoder, choose_coding
+from gateway.web.head import (
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    ETAG,
+    BodyRule,
+    Headers,
+    ResponseHead,
+    body_rule,
+)
 from gateway.web.seams import Answerable
 from gateway.web.writer import BodyWriter, Framing
 from protocol.http1 import encode_head
@@ -13,6 +24,10 @@ from protocol.http1 import encode_head
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 BYTES: Final = (bytes, bytearray, memoryview)
+
+_ACCEPT_ENCODING: Final = istr("Accept-Encoding")
+_CONTENT_RANGE: Final = istr("Content-Range")
+_VARY: Final = istr("Vary")
 
 
 class StreamResponse(ResponseHead, MutableMapping[str, Any]):
@@ -22,6 +37,10 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
     """
 
     _sends_head_at_once = True
+    _compression = False
+    _forced_coding: ContentCoding | None = None
+    _strategy: int | None = None  # of zlib
+    _encoder: Encoder | None = None  # where the body is encoded while it is written
 
     def __init__(
         self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
@@ -53,6 +72,28 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         warnings.warn("output_length is deprecated", DeprecationWarning, stacklevel=2)
         return self.body_length
 
+    @property
+    def compression(self) -> bool:
+        """Whether enable_compression() was called."""
+        return self._compression
+
+    def enable_compression(
+        self, force: bool | ContentCoding | None = None, strategy: int | None = None
+    ) -> None:
+        """Send the body in a content coding: the one forced, or what the request accepts.
+
+        A body that has a Content-Encoding header or is a part of another stays as it is. What is
+        forced is sent whatever the request accepts; a bool is deprecated. strategy is zlib's.
+        """
+        if isinstance(force, bool):
+            warnings.warn("force should be a ContentCoding", DeprecationWarning, stacklevel=2)
+            force = ContentCoding.deflate if force else ContentCoding.identity
+        elif not isinstance(force, ContentCoding | None):
+            raise AssertionError(f"force must be a ContentCoding or None, not {force!r}")
+        self._compression = True
+        self._forced_coding = force
+        self._strategy = strategy
+
     def set_status(self, status: int, reason: str | None = None) -> None:
         """Change the status line; AssertionError once it is sent."""
         if self.prepared:
@@ -68,6 +109,8 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         """
         writer = request.writer
         if self._writer is None:
+            if self._compression:
+                await self._start_coding(request)
             self._begin(request)
         elif self._writer is not writer:
             raise RuntimeError("A response answers one request: make a new one for each")
@@ -77,10 +120,41 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         framing, length = self._complete(request.method, request.version, request.keep_alive)
         self._send_head(request, framing, length)
 
+    async def _start_coding(self, request: Answerable) -> None:
+        """Choose the body's coding and get ready for it."""
+        rule = body_rule(request.method, self._status)
+        if rule is BodyRule.NOTHING and self._status != 304:
+            return
+        if CONTENT_ENCODING in self._headers or _CONTENT_RANGE in self._headers:
+            return
+        coding = self._forced_coding or self._negotiate_coding(request)
+        if rule is not BodyRule.NOTHING and coding is not ContentCoding.identity:
+            await self._encode_body(coding)
+
+    def _negotiate_coding(self, request: Answerable) -> ContentCoding:
+        """Return what the request likes best; let the headers tell that others may get another."""
+        headers = self._headers
+        varies = ",".join(headers.getall(_VARY, ())).lower().replace(" ", "").split(",")
+        if "*" not in varies and "accept-encoding" not in varies:
+            headers.add(_VARY, _ACCEPT_ENCODING)  # RFC 9110 section 12.5.5
+        coding = choose_coding(",".join(request.headers.getall(_ACCEPT_ENCODING, ())))
+        etag = headers.get(ETAG, "")
+        if coding is not ContentCoding.identity and etag.startswith('"'):
+            # RFC 9110 section 8.8.3.3: representations in different codings have different strong
+            # tags, and all may have the same weak one.
+            headers[ETAG] = f"W/{etag}"
+        return coding
+
+    async def _encode_body(self, coding: ContentCoding) -> None:
+        """Have the body encoded while it is written; nobody knows then how long it will be."""
+        self._coding = coding
+        self._encoder = Encoder(coding, self._strategy)
+        self._headers.popall(CONTENT_LENGTH, None)
+
     def _send_head(self, request: Answerable, framing: Framing, length: int) -> None:
         head = encode_head(request.version, self._status, self._reason, self._headers)
         writer = request.writer
-        writer.send_head(head, framing, length)
+        writer.send_head(head, framing, length, self._encoder)
         self._request, self._writer = request, writer
         if self._sends_head_at_once:
             writer.flush_head()

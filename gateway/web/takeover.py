@@ -38,6 +38,9 @@ class TakeoverResponse(StreamResponse):
         self._receiver = receiver
         self._first = first
 
+    async def _start_coding(self, request: Answerable) -> None:
+        """Change nothing: what the receiver writes goes out as it is."""
+
     def _begin(self, request: Answerable) -> None:
         request.protocol.check_upgradable()
         if self._status == 101:

@@ -1,7 +1,9 @@
 """The body of a response, framed as its head announces."""
 
+import asyncio
 from enum import Enum, auto
 
+from gateway.web.coding import STEP_BYTES, Encoder
 from gateway.web.flow import PeerLeft, WriteFlow
 from protocol.errors import StateError
 from protocol.http1 import LAST_CHUNK, encode_chunk
@@ -21,12 +23,13 @@ _EMPTY, _LENGTH, _CHUNKED, _CLOSE = Framing
 
 
 class BodyWriter:
-    """What answers one request: writes a head once, then the body in its framing.
+    """What answers one request: writes a head once, then the body in its coding and its framing.
 
     Every write raises ConnectionResetError if the peer left.
     """
 
     __slots__ = (
+        "_encoder",
         "_flow",
         "_framing",
         "_head",
@@ -38,6 +41,7 @@ class BodyWriter:
 
     def __init__(self, flow: WriteFlow) -> None:
         self._flow = flow
+        self._encoder: Encoder | None = None
         self._framing: Framing | None = None
         self._head = b""
         self._remaining_bytes = 0
@@ -45,15 +49,24 @@ class BodyWriter:
         self.has_sent_head = False
         self.is_complete = False  # whether the body was ended with all the bytes announced
 
-    def send_head(self, head: bytes, framing: Framing, length: int = 0) -> None:
+    @property
+    def is_encoding(self) -> bool:
+        """Whether the body changes on its way through write()."""
+        return self._encoder is not None
+
+    def send_head(
+        self, head: bytes, framing: Framing, length: int = 0, encoder: Encoder | None = None
+    ) -> None:
         """Take the head, with length for Framing.LENGTH; it leaves with the body's first bytes.
 
+        What is written from now on goes through encoder, which cannot know a length beforehand.
         Until it has left another head may replace it; after that StateError is raised.
         """
         if self.has_sent_head:
             raise StateError("The head of this response is sent")
         self._head = head
         self._framing = framing
+        self._encoder = encoder if framing is not _EMPTY else None
         self._remaining_bytes = length if framing is _LENGTH else 0
 
     def flush_head(self, behind: bytes = b"") -> None:
@@ -64,14 +77,29 @@ class BodyWriter:
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write a piece of the body and wait while the asyncio transport is full.
 
-        What exceeds the announced length is cut. Before send_head() the bytes go out as they are:
+        What exceeds the announced length is cut. A piece that is encoded leaves as a whole, for the
+        peer to read without waiting for the next. Before send_head() the bytes go out as they are:
         an interim response, such as 100 Continue.
         """
-        framed = self._frame(bytes(data))
+        piece = bytes(data)
+        if self._encoder is not None and piece:
+            last = await self._write_but_last(piece, self._encoder)
+            piece = self._encoder.encode(last) + self._encoder.flush()
+        framed = self._frame(piece)
         if framed or self._head:
             self._put(framed)
         if self._flow.is_paused:
             await self._flow.drain()
+
+    async def _write_but_last(self, piece: bytes, encoder: Encoder) -> bytes:
+        """Write piece but for its last step, which is returned; others have turns in between."""
+        end = (len(piece) - 1) // STEP_BYTES * STEP_BYTES
+        for start in range(0, end, STEP_BYTES):
+            framed = self._frame(encoder.encode(piece[start : start + STEP_BYTES]))
+            if framed or self._head:
+                self._put(framed)
+            await (self._flow.drain() if self._flow.is_paused else asyncio.sleep(0))
+        return piece[end:]
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Write the last piece and the end; where the head waited, all of it at once.
@@ -81,7 +109,12 @@ class BodyWriter:
         framing = self._framing
         if framing is None:
             raise StateError("The response has no head yet")
-        framed = self._frame(bytes(data))
+        piece = bytes(data)
+        if self._encoder is not None:
+            last = await self._write_but_last(piece, self._encoder) if piece else b""
+            piece = self._encoder.finish(last)
+            self._encoder = None
+        framed = self._frame(piece)
         if framing is _CHUNKED:
             framed += LAST_CHUNK
         if framed or self._head:

@@ -1,17 +1,23 @@
 """Responses with a body known beforehand, on the wire and as handlers make them."""
 
+import asyncio
+import gzip
 import io
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.web.coding import STEP_BYTES
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, json_response
 from gateway.web.stream_response import StreamResponse
 
 GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+GET_GZIP = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n"
 HEAD_11 = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 OCTETS = ("Content-Type", "application/octet-stream")
@@ -207,3 +213,64 @@ def test_json_is_written_by_whatever_function_is_given() -> None:
     response = json_response(None, status=201, dumps=lambda data: f"<{data}>")
 
     assert (response.status, response.text) == (201, "<None>")
+
+
+def compressed(response: Response) -> Response:
+    response.enable_compression()
+    return response
+
+
+class Threads(ThreadPoolExecutor):
+    """Notes the threads that work was done in."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.count = 0
+
+    def submit(self, *arguments: Any, **more: Any) -> Any:
+        self.count += 1
+        return super().submit(*arguments, **more)
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "count"),
+    [(None, STEP_BYTES, 0), (None, STEP_BYTES + 1, 1), (10, 10, 0), (10, 11, 1)],
+)
+async def test_a_long_body_is_encoded_in_a_thread(
+    ask: Any, size: int | None, length: int, count: int
+) -> None:
+    with Threads() as threads:
+        response = Response(body=b"x" * length, zlib_executor_size=size, zlib_executor=threads)
+
+        answer = await ask(GET_GZIP, lambda: compressed(response))
+
+        assert gzip.decompress(answer.body) == b"x" * length
+        assert threads.count == count
+
+
+async def test_the_loops_own_threads_do_where_none_are_given(ask: Any) -> None:
+    threads = Threads()
+    asyncio.get_running_loop().set_default_executor(threads)
+
+    answer = await ask(GET_GZIP, lambda: compressed(Response(body=bytearray(STEP_BYTES + 1))))
+
+    assert gzip.decompress(answer.body) == bytes(STEP_BYTES + 1)
+    assert threads.count == 1
+
+
+async def test_a_body_changed_meanwhile_is_sent_as_it_was(ask: Any) -> None:
+    body, may_go_on = bytearray(b"x" * 100), threading.Event()
+
+    async def handler(request: BaseRequest) -> StreamResponse:
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(may_go_on.wait)
+            response = Response(body=body, zlib_executor_size=10, zlib_executor=threads)
+            response.enable_compression()
+            preparing = asyncio.create_task(response.prepare(request))
+            await asyncio.sleep(0)
+            body[:] = b"y" * 100
+            may_go_on.set()
+            await preparing
+        return response
+
+    assert gzip.decompress((await ask(GET_GZIP, handler)).body) == b"x" * 100

@@ -135,3 +135,18 @@ async def test_nothing_of_a_takeover_is_sent_before_the_body_of_its_request_is_h
 
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert len(failures) == 1
+
+
+async def test_what_a_receiver_writes_is_in_no_content_coding(talk: Any) -> None:
+    async def handler(request: BaseRequest) -> StreamResponse:
+        response = TakeoverResponse(Echo(), first=b"first")
+        response.enable_compression()
+        await response.prepare(request)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    answer = await talk(handler, GET_11[:-2] + b"Accept-Encoding: gzip\r\n\r\n")
+
+    assert b"Content-Encoding" not in answer
+    assert answer.endswith(b"\r\n\r\nfirst")

@@ -1,9 +1,13 @@
 """A body is written in the framing announced."""
 
 import asyncio
+import gzip
+import random
+import zlib
 
 import pytest
 
+from gateway.web.coding import STEP_BYTES, ContentCoding, Encoder
 from gateway.web.flow import WriteFlow
 from gateway.web.writer import BodyWriter, Framing
 from protocol.errors import StateError
@@ -158,3 +162,90 @@ async def test_a_peer_that_left_is_told_to_every_writer(writer, flow, transport)
             await write(b"two")
     with pytest.raises(ConnectionResetError):
         await writer.drain()
+
+
+def unframe(wire: bytes, framing: Framing) -> bytes:
+    """Return the body behind HEAD, out of its chunks."""
+    body, rest = b"", wire[len(HEAD) :]
+    if framing is not Framing.CHUNKED:
+        return rest
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return body
+
+
+@pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.CLOSE])
+async def test_each_piece_of_an_encoded_body_can_be_read_when_it_was_written(
+    framing, writer, transport
+):
+    writer.send_head(HEAD, framing, encoder=Encoder(ContentCoding.gzip))
+    assert writer.is_encoding
+    for text in (b"one", b"", bytearray(b"two"), memoryview(b"three")):
+        await writer.write(text)
+    assert len(transport.writes) == 3
+    wire = b"".join(transport.writes)
+    assert zlib.decompressobj(31).decompress(unframe(wire, framing)) == b"onetwothree"
+    await writer.write_eof(b"end")
+    assert len(transport.writes) == 4
+    wire = b"".join(transport.writes)
+    assert gzip.decompress(unframe(wire, framing)) == b"onetwothreeend"
+    assert (writer.is_complete, writer.bytes_sent) == (True, len(wire))
+    await writer.write(b"too late")
+    assert b"".join(transport.writes) == wire
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_others_have_turns_while_a_long_piece_is_encoded(end, writer, transport):
+    noise = random.Random(1).randbytes(10 * STEP_BYTES + 1)
+    writer.send_head(HEAD, Framing.CHUNKED, encoder=Encoder(ContentCoding.deflate))
+    write = writer.write_eof if end else writer.write
+    writing, turns = asyncio.create_task(write(noise)), 0
+    while not writing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 10
+    if not end:
+        await writer.write_eof()
+    assert zlib.decompress(unframe(b"".join(transport.writes), Framing.CHUNKED)) == noise
+
+
+async def test_a_cancelled_writing_leaves_a_body_that_can_go_on(writer, transport):
+    zeros = bytes(10 * STEP_BYTES)
+    writer.send_head(HEAD, Framing.CLOSE, encoder=Encoder(ContentCoding.gzip))
+    writing = asyncio.create_task(writer.write(zeros))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await writer.write_eof(b"end")
+    body = gzip.decompress(unframe(b"".join(transport.writes), Framing.CLOSE))
+    assert body.lstrip(b"\0") == b"end"
+    assert 0 < len(body) < len(zeros)
+
+
+async def test_a_writer_waits_between_the_steps_of_a_long_piece(writer, flow, transport):
+    noise = random.Random(1).randbytes(10 * STEP_BYTES)
+    writer.send_head(HEAD, Framing.CLOSE, encoder=Encoder(ContentCoding.gzip))
+    flow.pause()
+    writing = asyncio.create_task(writer.write(noise))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert sum(map(len, transport.writes)) < 3 * STEP_BYTES
+    flow.resume()
+    await writing
+    await writer.write_eof()
+    assert gzip.decompress(unframe(b"".join(transport.writes), Framing.CLOSE)) == noise
+
+
+async def test_what_has_no_body_is_not_encoded(writer, transport):
+    writer.send_head(HEAD, Framing.EMPTY, encoder=Encoder(ContentCoding.gzip))
+    assert not writer.is_encoding
+    await writer.write_eof(b"one")
+    assert transport.writes == [HEAD]
+
+
+async def test_another_head_has_another_coding(writer, transport):
+    writer.send_head(b"another", Framing.CHUNKED, encoder=Encoder(ContentCoding.gzip))
+    writer.send_head(HEAD, Framing.LENGTH, 3)
+    await writer.write_eof(b"one")
+    assert transport.writes == [HEAD + b"one"]
