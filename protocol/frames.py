@@ -19,6 +19,7 @@ PONG: Final = 10
 # The parts of a frame's first byte, and the bit that makes an opcode a control opcode.
 FIN: Final = 0x80
 RSV1: Final = 0x40
+RESERVED: Final = 0x70
 OPCODE: Final = 0x0F
 CONTROL: Final = 0x08
 # The upper bit of the second byte.
@@ -45,7 +46,7 @@ REFUSED: Final = -1
 def _first_byte_problem(first: int) -> str:
     """Return why no frame may begin with the byte first, or nothing if one may."""
     opcode = first & OPCODE
-    if first & 0x70:
+    if first & RESERVED:
         return "reserved bits are set but no extension was agreed"
     if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
         return f"opcode {opcode} is reserved"
@@ -54,9 +55,17 @@ def _first_byte_problem(first: int) -> str:
     return ""
 
 
-# By the first byte of a frame; empty where it is good. An extension that uses RSV1 brings a second
-# such table.
+def _deflated_first_byte_problem(first: int) -> str:
+    """Return as _first_byte_problem does, where RSV1 may begin a message: RFC 7692 section 6."""
+    problem = _first_byte_problem(first & ~RSV1)
+    if first & RSV1 and not problem and first & OPCODE not in (TEXT, BINARY):
+        return "only the first frame of a message can say that it is compressed"
+    return problem
+
+
+# By the first byte of a frame; empty where it is good. The second is for where RSV1 was agreed.
 FIRST_BYTE_PROBLEMS: Final = tuple(_first_byte_problem(first) for first in range(256))
+DEFLATED_FIRST_BYTE_PROBLEMS: Final = tuple(map(_deflated_first_byte_problem, range(256)))
 
 
 def _mask_short(payload: bytes, key: bytes) -> bytes:
@@ -110,16 +119,27 @@ def encode_masked_frame(
     return head + key + mask(payload, key)
 
 
+def max_deflated_bytes(max_bytes: int) -> int:
+    """Return how long a compressed message may be that is at most max_bytes long when decompressed.
+
+    zlib makes at most an eighth more of the worst data, and some bytes per flush; what is twice as
+    long as the message is padded.
+    """
+    return min(2 * max_bytes + 1024, MAX_64_BYTES)
+
+
 class FrameDecoder:
     """The frames of one client, cut out of its bytes and unmasked.
 
-    Between frames it holds no buffer of its own.
+    With is_deflating messages may be compressed, and frames then be as long as max_deflated_bytes
+    allows. Between frames it holds no buffer of its own.
     """
 
-    __slots__ = ("_first", "_key", "_max_frame_bytes", "_missing_bytes", "_tail")
+    __slots__ = ("_first", "_key", "_max_frame_bytes", "_missing_bytes", "_problems", "_tail")
 
-    def __init__(self, max_frame_bytes: int) -> None:
+    def __init__(self, max_frame_bytes: int, *, is_deflating: bool = False) -> None:
         self._max_frame_bytes = max_frame_bytes
+        self._problems = DEFLATED_FIRST_BYTE_PROBLEMS if is_deflating else FIRST_BYTE_PROBLEMS
         self._tail = b""  # a head, or a control frame, that is not complete yet
         # What the rest of a data frame needs: its FIN bit, its key turned to the next byte, and how
         # much it is.
@@ -147,6 +167,7 @@ class FrameDecoder:
             self._tail = b""
         size = len(data)
         max_frame_bytes = self._max_frame_bytes
+        problems = self._problems
         while start < size:
             # A short frame that is here as a whole is cut out at once; everything else takes the
             # general way.
@@ -159,7 +180,7 @@ class FrameDecoder:
                     0 <= length <= MAX_SHORT_BYTES
                     and end <= size
                     and length <= max_frame_bytes
-                    and not FIRST_BYTE_PROBLEMS[first]
+                    and not problems[first]
                 ):
                     key = data[start + 2 : body]
                     frames.append((first, _mask_short(data[body:end], key), 0))
@@ -224,8 +245,8 @@ class FrameDecoder:
         """
         first = data[start]
         length = data[start + 1] & ~MASKED
-        if FIRST_BYTE_PROBLEMS[first]:
-            raise WebSocketError(CloseCode.PROTOCOL_ERROR, FIRST_BYTE_PROBLEMS[first])
+        if self._problems[first]:
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, self._problems[first])
         if not data[start + 1] & MASKED:
             raise WebSocketError(CloseCode.PROTOCOL_ERROR, "frames of a client must be masked")
         if length > MAX_SHORT_BYTES:
@@ -233,13 +254,15 @@ class FrameDecoder:
                 raise WebSocketError(
                     CloseCode.PROTOCOL_ERROR, "control frames carry at most 125 bytes"
                 )
-            return self._parse_long_length(data, start + 2, 2 if length == LENGTH_16 else 8)
+            return self._parse_long_length(data, start, 2 if length == LENGTH_16 else 8)
         if not first & CONTROL:
-            self._check_size(length)
+            self._check_size(first, length)
         return length, start + 2
 
     def _parse_long_length(self, data: bytes, start: int, width: int) -> tuple[int, int]:
-        """Return as _parse_length does, from the width bytes at start."""
+        """Return as _parse_length does, from the width bytes behind the two at start."""
+        first = data[start]
+        start += 2
         if len(data) - start < width:
             return -1, start
         length = int.from_bytes(data[start : start + width], "big")
@@ -249,13 +272,16 @@ class FrameDecoder:
             )
         if length <= (MAX_SHORT_BYTES if width == 2 else MAX_16_BYTES):
             raise WebSocketError(CloseCode.PROTOCOL_ERROR, "a length must take the fewest bytes")
-        self._check_size(length)
+        self._check_size(first, length)
         return length, start + width
 
-    def _check_size(self, length: int) -> None:
+    def _check_size(self, first: int, length: int) -> None:
         """Raise WebSocketError with close code 1009 if length is above the bound."""
-        if length > self._max_frame_bytes:
+        max_bytes = self._max_frame_bytes
+        is_plain = first & OPCODE and not first & RSV1
+        if not is_plain and self._problems is DEFLATED_FIRST_BYTE_PROBLEMS:
+            max_bytes = max_deflated_bytes(max_bytes)
+        if length > max_bytes:
             raise WebSocketError(
-                CloseCode.MESSAGE_TOO_BIG,
-                f"a frame of {length} bytes is above {self._max_frame_bytes}",
+                CloseCode.MESSAGE_TOO_BIG, f"a frame of {length} bytes is above {max_bytes}"
             )

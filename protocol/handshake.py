@@ -76,8 +76,12 @@ def encode_accept(key: str) -> str:
     return b64encode(sha1(key.encode() + ACCEPT_SUFFIX).digest()).decode()
 
 
-def accept_headers(accepted: Accepted, protocol: str | None) -> dict[str, str]:
-    """Return the headers of the 101 that opens the WebSocket, speaking protocol if there is one."""
+def accept_headers(
+    accepted: Accepted, protocol: str | None, extension: str | None = None
+) -> dict[str, str]:
+    """Return the headers of the 101 that opens the WebSocket, with protocol and extension if agreed
+    upon.
+    """
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -85,6 +89,8 @@ def accept_headers(accepted: Accepted, protocol: str | None) -> dict[str, str]:
     }
     if protocol is not None:
         headers["Sec-WebSocket-Protocol"] = protocol
+    if extension is not None:
+        headers["Sec-WebSocket-Extensions"] = extension
     return headers
 
 

@@ -29,6 +29,7 @@ from gateway.web.websocket_message import (
     WSMsgType,
 )
 from gateway.web.writer import Framing
+from protocol.deflate import Agreement, negotiate
 from protocol.frames import BINARY, MAX_64_BYTES, PING, PONG, TEXT
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 
@@ -57,8 +58,10 @@ SENDABLE_TYPES: Final = frozenset({TEXT, BINARY, PING, PONG})
 class WebSocketResponse(StreamResponse):
     """The answer that makes a request a WebSocket, and then that WebSocket.
 
-    One task may receive at a time; any number may send. It is closed when the handler returns. The
-    compress arguments are accepted and change nothing: no compression is negotiated.
+    One task may receive at a time; any number may send. It is closed when the handler returns.
+
+    Messages are compressed if compress is true and the client offers it, but for those sent with
+    compress=0. Other values of the sends' compress change nothing: the window is the connection's.
     """
 
     def __init__(
@@ -81,11 +84,13 @@ class WebSocketResponse(StreamResponse):
         self._autoping = autoping
         self._heartbeat_s = heartbeat
         self._protocols = tuple(protocols)
+        self._may_compress = bool(compress)
         self._max_message_bytes = max_msg_size or MAX_64_BYTES
         self._writer_limit_bytes = writer_limit
         self._inbox = Inbox()
         self._connection: WebSocketConnection | None = None
         self._protocol: str | None = None
+        self._agreement: Agreement | None = None
         self._is_closed = False
         self._closed_count = 0
         self._undrained_bytes = 0
@@ -107,8 +112,8 @@ class WebSocketResponse(StreamResponse):
 
     @property
     def compress(self) -> int:
-        """The window bits of the agreed compression: 0, there is none."""
-        return 0
+        """The window bits agreed upon for what is sent compressed; 0 if nothing is."""
+        return self._agreement.server_window_bits if self._agreement is not None else 0
 
     def exception(self) -> BaseException | None:
         """Return what ended the connection, if an exception did."""
@@ -142,12 +147,15 @@ class WebSocketResponse(StreamResponse):
         if not request.content.is_eof():
             raise HTTPBadRequest(text="The body of a WebSocket handshake has not arrived")
         self._protocol = choose_protocol(verdict.protocols, self._protocols)
-        self._headers.update(accept_headers(verdict, self._protocol))
+        agreement = negotiate(verdict.extensions) if self._may_compress else None
+        extension = agreement.extension if agreement is not None else None
+        self._headers.update(accept_headers(verdict, self._protocol, extension))
         self._complete(request.method, request.version, keep_alive=True)
         connection = WebSocketConnection(
             request.protocol,
             self._inbox,
             max_message_bytes=self._max_message_bytes,
+            agreement=agreement,
             autoping=self._autoping,
             autoclose=False,  # receive() comes to a close frame after the messages before it
             close_timeout_s=self._close_timeout_s,
@@ -160,7 +168,8 @@ class WebSocketResponse(StreamResponse):
             connection.connection_lost(error)  # nobody else will tell it
             raise
         finally:
-            self._connection = connection if self.prepared else None
+            if self.prepared:
+                self._connection, self._agreement = connection, agreement
         self._inbox.start_heartbeat(self._heartbeat_s)
         request.task.add_done_callback(self._on_handler_end)
 
@@ -213,7 +222,7 @@ class WebSocketResponse(StreamResponse):
         """Send a text message; every send raises ConnectionResetError once closing."""
         if not isinstance(data, str):
             raise TypeError(f"data argument must be str, not {type(data)!r}")
-        await self._send(TEXT, data.encode())
+        await self._send(TEXT, data.encode(), compress)
 
     async def send_bytes(
         self, data: bytes | bytearray | memoryview, compress: int | None = None
@@ -221,13 +230,13 @@ class WebSocketResponse(StreamResponse):
         """Send a binary message."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"data argument must be byte-ish, not {type(data)!r}")
-        await self._send(BINARY, bytes(data))
+        await self._send(BINARY, bytes(data), compress)
 
     async def send_json(
         self, data: Any, compress: int | None = None, *, dumps: Callable[[Any], str] = json.dumps
     ) -> None:
         """Send data as JSON in a text message."""
-        await self.send_str(dumps(data))
+        await self.send_str(dumps(data), compress)
 
     async def send_frame(
         self, message: bytes, opcode: WSMsgType, compress: int | None = None
@@ -235,7 +244,7 @@ class WebSocketResponse(StreamResponse):
         """Send message, encoded already, as TEXT, BINARY, PING or PONG; ValueError for others."""
         if opcode not in SENDABLE_TYPES:
             raise ValueError(f"{opcode!r} cannot be sent as a frame of its own")
-        await self._send(opcode, message)
+        await self._send(opcode, message, compress)
 
     async def ping(self, message: bytes | str = b"") -> None:
         """Send a ping; ValueError above 125 bytes."""
@@ -287,13 +296,20 @@ class WebSocketResponse(StreamResponse):
             raise RuntimeError("Call .prepare() first")
         return self._connection
 
-    async def _send(self, opcode: int, payload: bytes) -> None:
-        """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
+    async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
+        """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly.
+
+        It is compressed and written before anything is awaited: no other send comes between, and
+        cancelling changes nothing about it.
+        """
         connection = self._require_connection()
         if self._is_closed or connection.is_closing:
             raise PeerLeft("Cannot write to closing transport")
-        connection.send(opcode, payload)
-        self._undrained_bytes += len(payload)
+        if self._agreement is not None and compress != 0 and opcode <= BINARY:
+            self._undrained_bytes += connection.send_deflated(opcode, payload)
+        else:
+            connection.send(opcode, payload)
+            self._undrained_bytes += len(payload)
         if self._undrained_bytes > self._writer_limit_bytes:
             self._undrained_bytes = 0
             await self._inbox.drain()

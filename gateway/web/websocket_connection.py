@@ -1,4 +1,7 @@
-"""A WebSocket over asyncio by callbacks: no task, no queue, nothing awaited."""
+"""A WebSocket over asyncio by callbacks: no task, no queue, nothing awaited.
+
+Over 400 lines, so that all that can hold, fail or end a connection is read together.
+"""
 
 import asyncio
 from collections import deque
@@ -6,6 +9,7 @@ from typing import Final, Protocol
 
 from gateway.web.connection import Connection
 from protocol.codes import CloseCode
+from protocol.deflate import Agreement
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, PING, PONG
 from protocol.websocket import Event, State, WebSocket
@@ -72,6 +76,7 @@ class WebSocketConnection:
 
     Pings and close frames of the peer are answered here, unless autoping and autoclose are off.
     With autoclose off the listener has close_timeout_s to answer; then it is done here after all.
+    The agreement is what the 101 said about compression.
     """
 
     __slots__ = (
@@ -98,6 +103,7 @@ class WebSocketConnection:
         listener: Listener,
         *,
         max_message_bytes: int,
+        agreement: Agreement | None = None,
         autoping: bool = True,
         autoclose: bool = True,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
@@ -110,7 +116,7 @@ class WebSocketConnection:
         # collector.
         self._connection: Connection | None = connection
         self._listener: Listener | None = listener  # None once it has heard on_closed
-        self._websocket = WebSocket(max_message_bytes=max_message_bytes)
+        self._websocket = WebSocket(max_message_bytes=max_message_bytes, agreement=agreement)
         self._autoping = autoping
         self._autoclose = autoclose
         self._close_timeout_s = close_timeout_s
@@ -160,6 +166,17 @@ class WebSocketConnection:
         if self._websocket.state < CLOSE_SENT:
             self.asyncio_transport.write(self._websocket.send_frame(opcode, payload))
 
+    def send_deflated(self, opcode: int, payload: bytes) -> int:
+        """Compress and write one message; do nothing once closing. Return how long the frame is.
+
+        Raises StateError where no compression was agreed upon.
+        """
+        if self._websocket.state >= CLOSE_SENT:
+            return 0
+        frame = self._websocket.send_deflated(opcode, payload)
+        self.asyncio_transport.write(frame)
+        return len(frame)
+
     def close(self, code: int = CloseCode.OK, reason: str = "") -> None:
         """Begin the closing handshake, or answer the peer's close frame; do nothing once closing.
 
@@ -174,7 +191,8 @@ class WebSocketConnection:
             return
         self._start_close_timer()
         self._release(self._holds)
-        if self._waiting:  # the peer's close frame may be among it
+        # The peer's close frame may be among what waits.
+        if self._waiting or self._websocket.is_behind:
             asyncio.get_running_loop().call_soon(self._go_on)
 
     def shutdown(self) -> None:
@@ -197,6 +215,8 @@ class WebSocketConnection:
     def resume_reading(self) -> None:
         """Take back pause_reading."""
         self._release(OWNER)
+        if self._websocket.is_behind and not self._waiting:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def data_received(self, data: bytes) -> None:
         """Act on what data completes: messages to the listener, control frames answered.
@@ -261,15 +281,24 @@ class WebSocketConnection:
                 asyncio.get_running_loop().call_soon(self._go_on)
         if not self._waiting:
             self._waiting = ()
+            if self._websocket.is_behind and not why:
+                why = TURN
+                asyncio.get_running_loop().call_soon(self._go_on)
         if why:
             self._hold(why)
         self._release((BACKLOG | TURN) & ~why)
 
     def _go_on(self) -> None:
-        """Act on events that waited; not while the peer does not read."""
-        if self._holds & BACKLOG:
+        """Act on events that waited; not while the peer does not read.
+
+        What is still compressed waits for the listener, too: it would take more room than it does.
+        """
+        is_behind = self._websocket.is_behind and not self._waiting
+        if self._holds & BACKLOG or (self._holds & OWNER and is_behind):
             return
         try:
+            if is_behind:
+                self._waiting = deque(self._websocket.feed(b""))
             self._act()
         except BaseException as error:  # as asyncio does where data_received raises
             self.abort(error if isinstance(error, Exception) else None)
@@ -377,8 +406,10 @@ class WebSocketConnection:
             self.abort(TimeoutError(f"no end of the handshake within {self._close_timeout_s} s"))
 
     def _hold(self, why: int) -> None:
-        """Stop reading for one more reason; never once closing, or the peer's answer is missed."""
-        if not self._holds and not self.is_closing:
+        """Stop reading for one more reason; not for long once closing, or the peer's answer is
+        missed.
+        """
+        if not self._holds and (not self.is_closing or why == TURN):
             self.asyncio_transport.pause_reading()
             self._holds = why
         elif self._holds:

@@ -21,6 +21,7 @@ from protocol.frames import (
     encode_frame,
     encode_masked_frame,
     mask,
+    max_deflated_bytes,
 )
 
 ZERO_KEY = bytes(4)
@@ -281,3 +282,49 @@ def test_any_bytes_give_the_same_frames_and_the_same_verdict_in_two_pieces(wire,
         return payload, sum(errors)
 
     assert outcome([wire]) == outcome([wire[:cut], wire[cut:]])
+
+
+def deflated(wire: bytes) -> list[object]:
+    """Return what comes out where compression was agreed; an int is an error's close code."""
+    frames = FrameDecoder(1024, is_deflating=True).feed(wire)
+    return [
+        int(frame.close_code) if isinstance(frame, WebSocketError) else frame for frame in frames
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wire", "frames"),
+    [
+        pytest.param(b"\xc1\x81" + ZERO_KEY + b"a", [(0xC1, b"a", 0)], id="a text"),
+        pytest.param(
+            b"\x42\x80" + KEY + b"\x80\x81" + ZERO_KEY + b"a",
+            [(0x42, b"", 0), (0x80, b"a", 0)],
+            id="the first of two fragments",
+        ),
+        pytest.param(b"\x81\x81" + ZERO_KEY + b"a", [(0x81, b"a", 0)], id="a text that is not"),
+        pytest.param(b"\xc0\x80" + KEY, [1002], id="a continuation"),
+        pytest.param(b"\x40\x80" + KEY, [1002], id="a continuation that is not the last"),
+        pytest.param(b"\xc8\x80" + KEY, [1002], id="a close frame"),
+        pytest.param(b"\xc9\x80" + KEY, [1002], id="a ping"),
+        pytest.param(b"\xca\x80" + KEY, [1002], id="a pong"),
+        pytest.param(b"\xe1\x80" + KEY, [1002], id="RSV2"),
+        pytest.param(b"\xd1\x80" + KEY, [1002], id="RSV3"),
+        pytest.param(b"\xc3\x80" + KEY, [1002], id="a reserved opcode"),
+        pytest.param(b"\x82\xfe\x04\x01", [1009], id="above the bound and not compressed"),
+        pytest.param(b"\x02\xfe\x04\x01", [1009], id="as well in a first fragment"),
+        pytest.param(
+            b"\xc2\xfe" + (max_deflated_bytes(1024) + 1).to_bytes(2, "big"),
+            [1009],
+            id="far above the bound and compressed",
+        ),
+    ],
+)
+def test_rsv1_is_for_the_first_frames_of_messages_where_compression_was_agreed(wire, frames):
+    assert deflated(wire) == frames
+
+
+def test_a_compressed_message_may_be_longer_than_what_it_becomes():
+    size = max_deflated_bytes(1024)
+    assert deflated(b"\xc2\xfe" + size.to_bytes(2, "big") + ZERO_KEY + bytes(size)) == [
+        (0xC2, bytes(size), 0)
+    ]

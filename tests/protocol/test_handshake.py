@@ -148,3 +148,9 @@ def test_the_answer_names_the_subprotocol_only_if_there_is_one():
 def test_whatever_the_key_judging_ends_in_a_verdict(key):
     verdict = judge("GET", (1, 1), headers(("Sec-WebSocket-Key", key)))
     assert isinstance(verdict, Accepted | Refused)
+
+
+def test_the_agreed_extension_is_a_header_of_the_answer():
+    answer = accept_headers(Accepted(KEY, (), ()), None, "permessage-deflate")
+    assert answer["Sec-WebSocket-Extensions"] == "permessage-deflate"
+    assert "Sec-WebSocket-Extensions" not in accept_headers(Accepted(KEY, (), ()), None)

@@ -4,8 +4,6 @@ Above 400 lines because aiohttp's WebSocketResponse does many things.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +13,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.web.exceptions import HTTPException
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
-from gateway.web.server import Server
 from gateway.web.websocket import (
     WebSocketResponse,
     WSCloseCode,
@@ -23,112 +20,16 @@ from gateway.web.websocket import (
     WSMsgType,
 )
 from protocol.errors import WebSocketError
-
-KEY = bytes(4)  # masks nothing
-HANDSHAKE = (
-    b"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+from tests.gateway.web.websocket_peers import (
+    BIG,
+    HANDSHAKE,
+    KEY,
+    echo,
+    opened,
+    raw_client,
+    raw_opened,
+    serving,
 )
-ACCEPTED = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-BIG = 1 << 20
-
-Handler = Callable[[BaseRequest], Awaitable[Any]]
-
-
-@asynccontextmanager
-async def serving(handler: Handler, **options: Any) -> AsyncIterator[tuple[Server, int]]:
-    """Serve handler on the loopback; give the server and its port."""
-    server = Server(handler, access_log=None, **options)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    try:
-        yield server, listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        await server.shutdown(1)
-
-
-class Raw:
-    """A client that sends what it is told to, right or wrong."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def shake_hands(self, behind: bytes = b"") -> None:
-        self.writer.write(HANDSHAKE + behind)
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-        assert ACCEPTED in head
-
-    def send(self, data: bytes) -> None:
-        self.writer.write(data)
-
-    async def read(self, count: int) -> bytes:
-        return await self.reader.readexactly(count)
-
-    async def read_close(self) -> int:
-        """Return the code of the close frame that comes next."""
-        first, size = await self.read(2)
-        assert first == 0x88
-        return int.from_bytes((await self.read(size))[:2], "big")
-
-
-@asynccontextmanager
-async def raw_client(port: int) -> AsyncIterator[Raw]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield Raw(reader, writer)
-    finally:
-        writer.close()
-
-
-@asynccontextmanager
-async def opening(
-    open_client: Callable[[int], Any], **options: Any
-) -> AsyncIterator[tuple[WebSocketResponse, Any]]:
-    """Give both ends of an open WebSocket; the server's handler waits until the test is over."""
-    websocket = WebSocketResponse(**options)
-    is_open, is_over = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: BaseRequest) -> WebSocketResponse:
-        await websocket.prepare(request)
-        is_open.set()
-        await is_over.wait()
-        return websocket
-
-    async with serving(handler) as (_, port), open_client(port) as client:
-        if isinstance(client, Raw):
-            await client.shake_hands()
-        await is_open.wait()
-        try:
-            yield websocket, client
-        finally:
-            is_over.set()
-
-
-def opened(offered: Any = None, **options: Any) -> Any:
-    """As opening(), with a client of `websockets` that offers some subprotocols."""
-
-    def client(port: int) -> Any:
-        return connect(f"ws://127.0.0.1:{port}/chat", subprotocols=offered)
-
-    return opening(client, **options)
-
-
-def raw_opened(**options: Any) -> Any:
-    """As opening(), with a Raw client."""
-    return opening(raw_client, **options)
-
-
-async def echo(request: BaseRequest) -> WebSocketResponse:
-    websocket = WebSocketResponse(max_msg_size=2 * BIG)
-    await websocket.prepare(request)
-    async for message in websocket:
-        await websocket.send_frame(
-            message.data.encode() if message.type is WSMsgType.TEXT else message.data, message.type
-        )
-    return websocket
-
 
 # --- messages -------------------------------------------------------------------------------------
 
@@ -495,6 +396,13 @@ async def test_breaking_the_protocol_is_answered_with_its_code(wire, code):
         assert (await websocket.receive()).type is WSMsgType.CLOSED
 
 
+async def test_answering_a_peer_that_has_broken_the_protocol_is_no_error_of_the_handler(caplog):
+    async with serving(echo) as (_, port), raw_client(port) as peer:
+        await peer.shake_hands(behind=b"\x81\x81" + KEY + b"a" + b"\x83\x80" + KEY)
+        await peer.reader.read()
+    assert caplog.text == ""
+
+
 async def test_a_peer_that_still_sends_can_read_why_it_was_refused():
     async with raw_opened(max_msg_size=1024) as (_, peer):
         peer.send(b"\x82\xff" + (4 * BIG).to_bytes(8, "big") + KEY + bytes(4 * BIG))
@@ -633,14 +541,6 @@ async def test_the_first_subprotocol_of_the_client_that_is_known_is_agreed(
     async with opened(offered=offered, protocols=protocols) as (websocket, peer):
         assert websocket.ws_protocol == agreed
         assert peer.subprotocol == agreed
-
-
-async def test_no_compression_is_agreed():
-    async with opened(compress=True) as (websocket, peer):
-        assert "Sec-WebSocket-Extensions" not in peer.response.headers
-        assert websocket.compress == 0
-        await websocket.send_str("a", compress=15)
-        assert await peer.recv() == "a"
 
 
 async def test_headers_and_cookies_of_the_handler_are_sent():

@@ -19,8 +19,9 @@ from gateway.web.websocket_connection import (
     Listener,
     WebSocketConnection,
 )
+from protocol.deflate import Agreement, deflate_message
 from protocol.errors import WebSocketError
-from protocol.frames import BINARY, TEXT
+from protocol.frames import BINARY, TEXT, encode_masked_frame
 
 KEY = bytes(4)  # masks nothing
 HIGH_WATER_BYTES = 64 * 1024
@@ -691,3 +692,81 @@ async def test_a_peer_that_closed_its_half_is_told_at_once_although_it_does_not_
     peer.read()
     await turn()
     assert len(recorder.heard) == 1
+
+
+def compressed(payload: bytes) -> bytes:
+    return encode_masked_frame(BINARY, deflate_message(payload), KEY, rsv1=True)
+
+
+MANY = compressed(b"") * 1000 + b"\x81\x81" + KEY + b"z"
+
+
+async def test_compressed_messages_are_acted_on_over_several_turns_and_reading_waits():
+    peer, _, recorder = upgraded(agreement=Agreement())
+    peer.feed(MANY)
+    assert 0 < len(recorder.heard) < 100
+    assert not peer.reads
+    for _ in range(100):
+        await turn()
+    assert recorder.heard == [(BINARY, b"")] * 1000 + [(TEXT, "z")]
+    assert peer.reads
+
+
+async def test_compressed_messages_wait_for_a_listener_that_pauses():
+    peer, websocket, recorder = upgraded(agreement=Agreement())
+    recorder.act = lambda opcode, data: websocket.pause_reading()
+    peer.feed(compressed(bytes(1 << 20)) * 3)
+    for count in (1, 2, 3):
+        for _ in range(10):
+            await turn()
+        assert len(recorder.heard) == count
+        assert not peer.reads
+        websocket.resume_reading()
+    for _ in range(10):
+        await turn()
+    assert peer.reads
+
+
+async def test_compressed_messages_wait_for_a_peer_that_does_not_read():
+    peer, websocket, recorder = upgraded(agreement=Agreement())
+    recorder.act = lambda opcode, data: websocket.write(b"x" * (MAX_BACKLOG_BYTES + 1))
+    peer.is_stuck = True
+    peer.feed(compressed(bytes(1 << 20)) * 3)
+    for count in (1, 2, 3):
+        for _ in range(10):
+            await turn()
+        assert len(recorder.heard) - recorder.heard.count(("pause",)) * 2 + 1 == count
+        peer.read()
+    assert [event for event in recorder.heard if len(event) == 2] == [(BINARY, bytes(1 << 20))] * 3
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_the_peers_close_frame_is_found_behind_compressed_messages(is_paused):
+    peer, websocket, recorder = upgraded(agreement=Agreement())
+    peer.feed(MANY + b"\x88\x82" + KEY + b"\x03\xe8")
+    if is_paused:
+        websocket.pause_reading()
+    websocket.close(4000)
+    for _ in range(100):
+        await turn()
+    assert recorder.heard[-1] == ("closed", 1000, "", None)
+    assert not peer.is_open
+
+
+async def test_a_lost_peer_leaves_no_compressed_messages_behind():
+    peer, _, recorder = upgraded(agreement=Agreement())
+    peer.feed(MANY)
+    peer.lose(None)
+    for _ in range(100):
+        await turn()
+    assert len(recorder.heard) < 200
+    assert recorder.heard[-1] == ("closed", 1006, "", None)
+
+
+async def test_messages_are_sent_compressed_until_the_close_frame():
+    peer, websocket, _ = upgraded(agreement=Agreement())
+    assert websocket.send_deflated(TEXT, b"Hello") == 9
+    assert peer.take() == b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"
+    websocket.close()
+    assert websocket.send_deflated(TEXT, b"Hello") == 0
+    assert peer.take() == b"\x88\x02\x03\xe8"
