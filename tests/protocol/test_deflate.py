@@ -1,4 +1,7 @@
-"""RFC 7692: what is agreed upon, and messages compressed and decompressed."""
+"""RFC 7692: what is agreed upon, and messages compressed and decompressed.
+
+Over 400 lines, because the rules of the negotiation are a table with a line for each.
+"""
 
 import sys
 import tracemalloc
