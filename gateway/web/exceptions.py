@@ -178,6 +178,13 @@ class HTTPBadRequest(HTTPClientError, status_code=400):
     """The request is malformed."""
 
 
+class MalformedBodyError(HTTPBadRequest, ValueError):
+    """The peer broke the rules of the body's type."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(text=f"400: {message}")
+
+
 class HTTPUnauthorized(HTTPClientError, status_code=401):
     """Credentials are missing or wrong; headers should carry WWW-Authenticate."""
 

@@ -10,8 +10,9 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy, istr
 from yarl import URL
 
+from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
-from gateway.web.exceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
+from gateway.web.exceptions import HTTPRequestEntityTooLarge
 from gateway.web.head import Headers
 from gateway.web.reader import StreamReader
 from gateway.web.request_fields import RequestFields
@@ -227,11 +228,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     async def text(self) -> str:
         """Return the body as text in its charset, utf-8 where none is given."""
-        body = await self.read()
-        try:
-            return body.decode(self.charset or "utf-8")
-        except LookupError:
-            raise HTTPUnsupportedMediaType from None
+        return decode_text(await self.read(), self.charset or "utf-8")
 
     async def json(self, *, loads: Callable[[str], Any] = json.loads) -> Any:
         """Return what loads makes of the body's text."""

@@ -37,8 +37,8 @@ STATUSES = [
 ]
 CLASSES = {
     cls.status_code: cls
-    for _, cls in inspect.getmembers(exceptions, inspect.isclass)
-    if issubclass(cls, HTTPException) and cls.status_code > 0
+    for name, cls in inspect.getmembers(exceptions, inspect.isclass)
+    if name.startswith("HTTP") and issubclass(cls, HTTPException) and cls.status_code > 0
 }
 ARGUMENTS: dict[type[HTTPException], tuple[object, ...]] = {
     HTTPMethodNotAllowed: ("GET", ["PUT"]),

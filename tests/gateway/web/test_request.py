@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from yarl import URL
 
-from gateway.web.exceptions import HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType
+from gateway.web.exceptions import (
+    HTTPRequestEntityTooLarge,
+    HTTPUnsupportedMediaType,
+    MalformedBodyError,
+)
 from gateway.web.fields import ETag
 from gateway.web.flow import WriteFlow
 from gateway.web.reader import StreamReader
@@ -170,6 +174,8 @@ async def test_the_body_is_text_in_its_charset():
     )
     with pytest.raises(HTTPUnsupportedMediaType):
         await post("Content-Type: a/b; charset=klingon", body=b"x").text()
+    with pytest.raises(MalformedBodyError):
+        await post(body=b"\xff").text()
 
 
 async def test_the_body_is_json():

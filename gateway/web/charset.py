@@ -1,0 +1,36 @@
+"""Bytes as text in a charset that the peer names."""
+
+import pkgutil
+from encodings import __path__ as codec_paths
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from typing import Final
+
+from gateway.web.exceptions import HTTPUnsupportedMediaType, MalformedBodyError
+
+# Not for peers: punycode takes quadratic time; the others are no charsets of text.
+_REFUSED: Final = {"aliases", "idna", "punycode", "raw_unicode_escape", "undefined"} | {
+    "unicode_escape"
+}
+# Python keeps in mind for ever each name that it does not know: it is never asked for those.
+_KNOWN: Final = (
+    frozenset(aliases)
+    | frozenset(aliases.values())
+    | {module.name for module in pkgutil.iter_modules(codec_paths)}
+) - _REFUSED
+
+
+def decode_text(data: bytes, charset: str) -> str:
+    """Return data as text.
+
+    Raises HTTPUnsupportedMediaType for an unknown charset, and MalformedBodyError, a ValueError,
+    for data that are not in it.
+    """
+    try:
+        if normalize_encoding(charset).lower() not in _KNOWN:
+            raise LookupError
+        return data.decode(charset)
+    except LookupError:  # also Python's for its codecs that make no text
+        raise HTTPUnsupportedMediaType(text=f"415: Unknown charset {charset!a}") from None
+    except UnicodeError as error:
+        raise MalformedBodyError(f"The text is not {charset}: {error}") from None
