@@ -10,6 +10,7 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy, istr
 from yarl import URL
 
+from gateway.web.addressing import address_of, parse_target
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
@@ -94,7 +95,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
     def rel_url(self) -> URL:
         """The target as a URL; without scheme and host unless the target has them."""
         if self._rel_url is None:
-            self._rel_url = _parse_target(self._head.target)
+            self._rel_url = parse_target(self._head.target)
         return self._rel_url
 
     @property
@@ -153,13 +154,13 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         if self._head.target[0] != "/" and self.rel_url.absolute:
             return self.rel_url.host_port_subcomponent or ""
         host = self._head.headers.get(_HOST)
-        return _address(self.get_extra_info("sockname")) if host is None else host
+        return address_of(self.get_extra_info("sockname")) if host is None else host
 
     @property
     def remote(self) -> str:
         """The peer's address without its port, empty where it has none."""
         if self._remote is None:
-            self._remote = _address(self.get_extra_info("peername"))
+            self._remote = address_of(self.get_extra_info("peername"))
         return self._remote
 
     # The header fields.
@@ -357,17 +358,3 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {self.path!a} >"
-
-
-def _parse_target(target: str) -> URL:
-    """Return a valid target as a URL; what is encoded stays so. RFC 9112 section 3.2."""
-    if target[0] != "/":
-        return URL(target, encoded=True) if "//" in target else URL.build(path=target, encoded=True)
-    rest, _, fragment = target.partition("#")
-    path, _, query = rest.partition("?")
-    return URL.build(path=path, query_string=query, fragment=fragment, encoded=True)
-
-
-def _address(name: object) -> str:
-    """Return the host of a socket's name, or what name a socket of another family has."""
-    return str(name[0]) if isinstance(name, tuple) else str(name or "")
