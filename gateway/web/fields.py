@@ -59,12 +59,23 @@ def parse_content_type(text: str) -> tuple[str, Mapping[str, str]]:
     What is no media type reads as application/octet-stream. RFC 9110 section 8.3.1.
     """
     match = _MEDIA_TYPE.match(text)
+    media_type = match[1].lower() if match else DEFAULT_CONTENT_TYPE
+    return media_type, MappingProxyType(parse_parameters(text))
+
+
+def parse_parameters(text: str) -> dict[str, str]:
+    """Return the parameters behind a value, names in lower case, each name's first."""
     parameters: dict[str, str] = {}
     for name, quoted, bare in _PARAMETER.findall(text):
         value = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else bare.strip()
         parameters.setdefault(name.lower(), value)
-    media_type = match[1].lower() if match else DEFAULT_CONTENT_TYPE
-    return media_type, MappingProxyType(parameters)
+    return parameters
+
+
+def has_repeated_parameter(text: str) -> bool:
+    """Whether a parameter stands behind a value twice, so that readers may choose differently."""
+    names = [match[1].lower() for match in _PARAMETER.finditer(text)]
+    return len(names) > len(set(names))
 
 
 def format_content_type(media_type: str, parameters: Mapping[str, str]) -> str:
