@@ -68,6 +68,8 @@ from gateway.web.exceptions import (
     RequestPayloadError,
 )
 from gateway.web.fields import ETag
+from gateway.web.forms import FileField
+from gateway.web.parts import BodyPartReader, MultipartReader
 from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, json_response
@@ -94,9 +96,11 @@ __all__ = [
     "BaseRequest",
     "BaseRunner",
     "BaseSite",
+    "BodyPartReader",
     "Connection",
     "ContentCoding",
     "ETag",
+    "FileField",
     "GracefulExit",
     "HTTPAccepted",
     "HTTPBadGateway",
@@ -159,6 +163,7 @@ __all__ = [
     "HttpVersion",
     "HttpVersion10",
     "HttpVersion11",
+    "MultipartReader",
     "PayloadAccessError",
     "Receiver",
     "RequestHandler",

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final, Self
 
 import msgspec
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDictProxy, istr
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, istr
 from yarl import URL
 
 from gateway.web.addressing import address_of, parse_target
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
+from gateway.web.forms import BodyPieces, Form, read_form
 from gateway.web.head import Headers
+from gateway.web.parts import MultipartReader
 from gateway.web.reader import StreamReader
 from gateway.web.request_fields import RequestFields
+from gateway.web.urlencoded import parse_urlencoded
 from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion, RequestHead
 
@@ -31,10 +34,13 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
     Nothing is computed before it is asked for: most handlers look at the method and the path.
     """
 
+    POST_METHODS = frozenset({"DELETE", "PATCH", "POST", "PUT", "TRACE"})  # that have forms
+
     __slots__ = (
         "_body",
         "_client_max_size",
         "_content",
+        "_form",
         "_head",
         "_host",
         "_protocol",
@@ -45,6 +51,8 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         "_task",
         "_writer",
     )
+
+    _form: Form  # once post() was called
 
     def __init__(
         self,
@@ -214,14 +222,17 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
     async def read(self) -> bytes:
         """Return the body, the same again in later calls; raise HTTPRequestEntityTooLarge."""
         if self._body is None:
+            self._check_length()
             content, body = self._content, bytearray()
-            if content is not None and not content.is_coded:
-                self._check_size(self._head.content_length or 0)
             while content is not None and (piece := await content.readany()):
                 body += piece
                 self._check_size(len(body))
             self._body = bytes(body)
         return self._body
+
+    def _check_length(self) -> None:
+        if self._content is not None and not self._content.is_coded:
+            self._check_size(self._head.content_length or 0)
 
     def _check_size(self, size_bytes: int) -> None:
         if self._client_max_size and size_bytes >= self._client_max_size:
@@ -234,6 +245,34 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
     async def json(self, *, loads: Callable[[str], Any] = json.loads) -> Any:
         """Return what loads makes of the body's text."""
         return loads(await self.text())
+
+    async def multipart(self) -> MultipartReader:
+        """Return what reads the body part by part; of one part client_max_size limits read()."""
+        return self._read_parts()
+
+    async def post(self) -> Form:
+        """Return the form that the body is, the same again in later calls.
+
+        It is empty where the method or the content type is not a form's. Files are closed when the
+        request is over. Raises HTTPRequestEntityTooLarge, and MalformedBodyError, a ValueError.
+        """
+        if not hasattr(self, "_form"):
+            self._form = await self._read_form()
+        return self._form
+
+    async def _read_form(self) -> Form:
+        content_type = self.content_type if self.method in self.POST_METHODS else ""
+        if content_type == "multipart/form-data":
+            self._check_length()
+            return await read_form(self._read_parts(self._check_size), self._task)
+        if content_type == "application/x-www-form-urlencoded":
+            body = await self.read()
+            return MultiDictProxy(MultiDict(parse_urlencoded(body, self.charset or "utf-8")))
+        return MultiDictProxy(MultiDict())
+
+    def _read_parts(self, check: Callable[[int], None] | None = None) -> MultipartReader:
+        pieces = BodyPieces(self.content if self._body is None else self._body, check)
+        return MultipartReader(self.headers, pieces, max_part_bytes=self._client_max_size)
 
     async def release(self) -> None:
         """Read the rest of the body and forget it."""
