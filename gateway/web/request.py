@@ -10,7 +10,7 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, istr
 from yarl import URL
 
-from gateway.web.addressing import address_of, parse_target
+from gateway.web.addressing import address_of, parse_absolute, parse_target
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
@@ -25,6 +25,7 @@ from protocol.http1 import HttpVersion, RequestHead
 
 CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp
 
+_CONTENT_LENGTH: Final = istr("Content-Length")
 _HOST: Final = istr("Host")
 
 
@@ -101,7 +102,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     @property
     def rel_url(self) -> URL:
-        """The target as a URL; without scheme and host unless the target has them."""
+        """The target as a URL without scheme and host, also where the target has them."""
         if self._rel_url is None:
             self._rel_url = parse_target(self._head.target)
         return self._rel_url
@@ -128,16 +129,16 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     @property
     def url(self) -> URL:
-        """The absolute URL."""
-        rel_url = self.rel_url
-        if rel_url.absolute:
-            return rel_url
+        """The absolute URL; an absolute target as it is, whatever the connection."""
+        absolute = parse_absolute(self._head.target)
+        if absolute is not None and self._scheme is self._host is None:
+            return absolute
         # Not by joining: the path //other/ would name another host then.
         return URL.build(
             scheme=self.scheme,
-            authority=self.host,
-            path=rel_url.raw_path,
-            query_string=rel_url.raw_query_string,
+            authority=self.host.lower(),
+            path=self.rel_url.raw_path,
+            query_string=self.rel_url.raw_query_string,
             encoded=True,
         )
 
@@ -153,14 +154,11 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     @property
     def host(self) -> str:
-        """The host with its port as the peer named it; the local address where it did not.
-
-        RFC 9112 section 3.2.2: an absolute target goes before the Host header.
-        """
+        """The host with its port as the target names it, or Host; else the local address."""
         if self._host is not None:
             return self._host
-        if self._head.target[0] != "/" and self.rel_url.absolute:
-            return self.rel_url.host_port_subcomponent or ""
+        if (absolute := parse_absolute(self._head.target)) is not None:
+            return absolute.host_port_subcomponent or ""
         host = self._head.headers.get(_HOST)
         return address_of(self.get_extra_info("sockname")) if host is None else host
 
@@ -185,8 +183,9 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     @property
     def content_length(self) -> int | None:
-        """The length of the body, None for a body in chunks and where there is none."""
-        return self._head.content_length
+        """The length of the body as it was stated, None where it was not: in chunks, or none."""
+        length = self._head.headers.get(_CONTENT_LENGTH)
+        return int(length) if length is not None else None
 
     # The body.
 
@@ -343,7 +342,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         if method is not None:
             changes["method"] = method
         if rel_url is not None:
-            changes["target"] = str(URL(rel_url))
+            changes["target"] = str(URL(rel_url)) or "/"
         if headers is not None:
             fields = CIMultiDict(headers)
             changes["headers"] = CIMultiDictProxy(fields)
@@ -396,4 +395,4 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         return True
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.method} {self.path!a} >"
+        return f"<{type(self).__name__} {self.method} {ascii(self.path)[1:-1]} >"

@@ -27,7 +27,7 @@ _COOKIE_ESCAPE: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 # RFC 7239 section 4: pairs joined by semicolons, elements by commas. A bare value may have the
 # colons and brackets of an address, which the RFC wants quoted and many proxies do not quote.
-_PAIR: Final = re.compile(rf"[ \t]*({_TOKEN})=({_QUOTED}|[^\s,;\"]+)[ \t]*")
+_PAIR: Final = re.compile(rf"[ \t;]*({_TOKEN})=({_QUOTED}|[^\s,;\"]+)[ \t]*")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 _RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
@@ -38,13 +38,14 @@ def parse_cookies(text: str) -> dict[str, str]:
     """Return the cookies of a Cookie header by name, a later one in place of an earlier.
 
     RFC 6265 section 4.2.1, read leniently: a name is anything between the delimiters, and a quoted
-    value is given without its quotes.
+    value is given without its quotes. A name without a value has the empty one; a value without a
+    name is no cookie.
     """
     pairs = [pair.partition("=") for pair in text.split(";")]
     return {
-        name.strip(" \t"): _unquote_cookie(value.strip(" \t"))
-        for name, equals, value in pairs
-        if equals
+        name: _unquote_cookie(value.strip(" \t"))
+        for untrimmed, _, value in pairs
+        if (name := untrimmed.strip(" \t"))
     }
 
 
@@ -56,22 +57,23 @@ def _unquote_cookie(value: str) -> str:
     )
 
 
-def parse_forwarded(values: list[str]) -> tuple[dict[str, str], ...]:
+def parse_forwarded(values: list[str]) -> tuple[Mapping[str, str], ...]:
     """Return the elements of the Forwarded headers, first proxy first, names in lower case.
 
-    What breaks the syntax is left out up to the next comma. RFC 7239 section 4.
+    What breaks the syntax is left out up to the next comma; nothing between two commas is an
+    empty element. RFC 7239 section 4.
     """
-    elements: list[dict[str, str]] = []
+    elements: list[Mapping[str, str]] = []
     for text in values:
-        position = 0
-        while position < len(text):
+        position: int | None = 0
+        while position is not None:
             element, position = _parse_forwarded_element(text, position)
-            elements.append(element)
+            elements.append(MappingProxyType(element))
     return tuple(elements)
 
 
-def _parse_forwarded_element(text: str, position: int) -> tuple[dict[str, str], int]:
-    """Return the element at position and where the next one begins."""
+def _parse_forwarded_element(text: str, position: int) -> tuple[dict[str, str], int | None]:
+    """Return the element at position and where the next one begins, None after the last."""
     element: dict[str, str] = {}
     while match := _PAIR.match(text, position):
         name, value = match.groups()
@@ -83,7 +85,7 @@ def _parse_forwarded_element(text: str, position: int) -> tuple[dict[str, str], 
             break
         position += 1
     comma = text.find(",", position)
-    return element, comma + 1 if comma >= 0 else len(text)
+    return element, comma + 1 if comma >= 0 else None
 
 
 def parse_range(text: str | None) -> slice:
@@ -107,9 +109,9 @@ def parse_range(text: str | None) -> slice:
 
 def parse_etags(values: list[str]) -> tuple[ETag, ...] | None:
     """Return the entity tags of If-Match or If-None-Match, up to the first that is none."""
-    if not values:
-        return None
     text = ",".join(values)
+    if not text:
+        return None
     if text == ETAG_ANY:
         return (ETag(ETAG_ANY),)
     tags: list[ETag] = []

@@ -3,22 +3,26 @@
 import pytest
 from yarl import URL
 
-from gateway.web.addressing import address_of, parse_target
+from gateway.web.addressing import address_of, parse_absolute, parse_target
 
 
 @pytest.mark.parametrize(
-    ("target", "url"),
+    ("target", "relative", "absolute"),
     [
-        ("/a%2Fb?c=%26#d", "/a%2Fb?c=%26#d"),
-        ("//host/a", "//host/a"),
-        ("http://host:81/a?b", "http://host:81/a?b"),
-        ("*", "*"),
+        ("/a%2Fb?c=%26#d", "/a%2Fb?c=%26#d", None),
+        ("//host/a", "//host/a", None),
+        ("/a?b=http://c", "/a?b=http://c", None),
+        ("http://host:81/a?b", "/a?b", "http://host:81/a?b"),
+        ("http://host", "/", "http://host"),
+        ("*", "*", None),
     ],
 )
-def test_a_target_stays_as_it_was_encoded(target, url):
-    parsed = parse_target(target)
-    assert str(parsed) == str(URL(url, encoded=True)) or parsed.raw_path == url
-    assert parsed.absolute == target.startswith("http:")
+def test_a_target_stays_as_it_was_encoded(target, relative, absolute):
+    parsed, whole = parse_target(target), parse_absolute(target)
+    assert parsed.raw_path_qs == relative.partition("#")[0]
+    assert parsed.fragment == relative.partition("#")[2]
+    assert not parsed.absolute
+    assert whole == (None if absolute is None else URL(absolute, encoded=True))
 
 
 def test_a_socket_has_the_host_of_its_name_or_its_whole_name():

@@ -17,14 +17,15 @@ from gateway.web.request_fields import parse_cookies, parse_etags, parse_forward
         ("a=b; a=c", {"a": "c"}),
         ("a=", {"a": ""}),
         ("a=b=c", {"a": "b=c"}),
-        ("a", {}),
-        ("a; b=c", {"b": "c"}),
+        ("a", {"a": ""}),
+        ("a; b=c", {"a": "", "b": "c"}),
+        ("=a; b=c", {"b": "c"}),
         (" a = b ;", {"a": "b"}),
         ("{a}=1; b/c=2; d[e]=3", {"{a}": "1", "b/c": "2", "d[e]": "3"}),
         ('a="b c"', {"a": "b c"}),
         (r'a="b\"c\\d\073"', {"a": 'b"c\\d;'}),
         ('a="', {"a": '"'}),
-        ("a=b; Path=/; HttpOnly", {"a": "b", "Path": "/"}),
+        ("a=b; Path=/; HttpOnly", {"a": "b", "Path": "/", "HttpOnly": ""}),
         ("a=č", {"a": "č"}),
     ],
 )
@@ -46,7 +47,9 @@ def test_cookies_are_read_leniently(text, cookies):
         (["for = a, for=b"], [{}, {"for": "b"}]),
         (["for=a b;proto=c, for=d"], [{"for": "a"}, {"for": "d"}]),
         (['for="a, for=b'], [{}, {"for": "b"}]),
-        (["for=a;;proto=b"], [{"for": "a"}]),
+        (["for=a;;proto=b"], [{"for": "a", "proto": "b"}]),
+        ([""], [{}]),
+        (["for=a, ,"], [{"for": "a"}, {}, {}]),
     ],
 )
 def test_forwarded_is_read_up_to_what_is_wrong_in_an_element(values, elements):
@@ -86,7 +89,7 @@ def test_what_is_not_one_range_of_bytes_is_an_error(text):
         (['"a,b"'], [ETag("a,b")]),
         (['"a", b, "c"'], [ETag("a")]),
         (["a"], []),
-        ([""], []),
+        ([""], None),
     ],
 )
 def test_entity_tags_are_read_up_to_what_is_none(values, tags):
