@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
+from tests.gateway.web.differential import Peers
 
 Handler = Callable[[BaseRequest], Awaitable[object]]
 Maker = Callable[[], StreamResponse]
@@ -82,3 +84,10 @@ def ask(talk: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[Answer
         return Answer(await talk(handler, wire + LAST))
 
     return ask_for
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def peers() -> AsyncIterator[Peers]:
+    """Return our server and aiohttp's, both listening for all tests of a module."""
+    async with Peers().listening() as both:
+        yield both
