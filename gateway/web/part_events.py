@@ -46,7 +46,7 @@ PartEvent: TypeAlias = PartHead | bytes | EndOfPart
 class PartDecoder:
     """One multipart body; what is behind its final boundary is dropped."""
 
-    __slots__ = ("_delimiter", "_error", "_parser", "_preamble")
+    __slots__ = ("_beginning", "_delimiter", "_error", "_parser", "_preamble")
 
     def __init__(self, boundary: str) -> None:
         encoded = boundary.encode("utf-8", "surrogateescape")
@@ -62,6 +62,7 @@ class PartDecoder:
         )
         self._delimiter = b"\r\n--" + encoded
         self._preamble: bytes | None = b"\r\n"  # as if a line had ended; None once it is over
+        self._beginning: bytes | None = None  # of a part's data, while it may be a boundary
         self._error: MalformedBodyError | None = None
 
     def feed(self, data: bytes) -> Iterator[PartEvent]:
@@ -77,7 +78,7 @@ class PartDecoder:
             return
         try:
             for event in self._parser.parse(data):
-                yield _event_of(event)
+                yield from self._events_of(event)
         except LibraryError as error:
             raise self._fail(str(error.args[0])) from None
 
@@ -104,6 +105,25 @@ class PartDecoder:
         self._preamble = None
         return data[found + 2 :]
 
+    def _events_of(self, event: MultipartSegment | bytes | bytearray | None) -> Iterator[PartEvent]:
+        """Yield event as ours; refuse data that begin like a boundary, to others an empty part."""
+        if isinstance(event, MultipartSegment):
+            self._beginning = b""
+            yield _head_of(event)
+            return
+        if self._beginning is None:
+            yield _END_OF_PART if event is None else bytes(event)
+            return
+        beginning = self._beginning = self._beginning + (event or b"")
+        if beginning.startswith(self._delimiter[2:]):
+            raise ParserError("Boundary at the beginning of a part")
+        if event is None or not self._delimiter.startswith(beginning, 2):
+            self._beginning = None
+            if beginning:
+                yield beginning
+            if event is None:
+                yield _END_OF_PART
+
     def _fail(self, message: str) -> MalformedBodyError:
         self._error = MalformedBodyError(f"Malformed multipart body: {message}")
         return self._error
@@ -125,14 +145,6 @@ class _Parser(PushMultipartParser):
 
 
 _END_OF_PART: Final = EndOfPart()
-
-
-def _event_of(event: MultipartSegment | bytes | bytearray | None) -> PartEvent:
-    if event is None:
-        return _END_OF_PART
-    if isinstance(event, MultipartSegment):
-        return _head_of(event)
-    return bytes(event)
 
 
 def _head_of(segment: MultipartSegment) -> PartHead:

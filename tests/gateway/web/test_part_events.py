@@ -70,6 +70,10 @@ BODIES = {
         FIRST + A + b"\r\nx" + NEXT + b'Content-Disposition: form-data; name="b"\r\n\r\ny' + LAST,
         [("a", None, b"x"), ("b", None, b"y")],
     ),
+    "what begins like a boundary": (
+        FIRST + A + b"\r\n--b0un" + NEXT + A + b"\r\n--b0un\r\n" + NEXT + A + b"\r\n-" + LAST,
+        [("a", None, b"--b0un"), ("a", None, b"--b0un\r\n"), ("a", None, b"-")],
+    ),
     "near boundaries": (
         FIRST + A + b"\r\n\r\n--b0un\r\r\n\r\n--b0\n--b0und\r\n-" + LAST,
         [("a", None, b"\r\n--b0un\r\r\n\r\n--b0\n--b0und\r\n-")],
@@ -111,6 +115,14 @@ MALFORMED = {
     "a wrong length": (
         FIRST + b"Content-Length: 1\r\n\r\nxy" + LAST,
         "Segment Content-Length exceeded",
+    ),
+    "a boundary right behind the head": (
+        FIRST + A + b"\r\n" + FIRST + A + b"\r\nx" + LAST,
+        "Boundary at the beginning of a part",
+    ),
+    "a final boundary right behind the head": (
+        FIRST + A + LAST + b"\r\n" + FIRST + A + b"\r\nx" + LAST,
+        "Boundary at the beginning of a part",
     ),
     "two dispositions": (FIRST + A + A + b"\r\n" + LAST, "Repeated segment header"),
     "two names": (
@@ -230,5 +242,6 @@ def test_fragments_in_any_order_give_the_same_whole_or_byte_by_byte(fragments):
     wire = b"".join(fragments)
     whole, message = parts_of([wire])
     bytewise, bytewise_message = parts_of([wire[place : place + 1] for place in range(len(wire))])
-    assert outline(whole) == outline(bytewise)
     assert (message is None) == (bytewise_message is None)
+    if message is None:  # otherwise what came before it may be told in more or fewer pieces
+        assert outline(whole) == outline(bytewise)
