@@ -7,7 +7,7 @@ import socket
 import ssl
 import warnings
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final, NoReturn
 
 from yarl import URL
@@ -67,25 +67,36 @@ class BaseRunner(ABC):
 
     async def cleanup(self) -> None:
         """Stop listening, let running handlers finish within shutdown_timeout, close everything."""
+        async with AsyncExitStack() as steps:  # each of them is made whatever the others raise
+            steps.callback(self._forget)
+            steps.push_async_callback(self._cleanup_server)
+            steps.push_async_callback(self._end_server)
+            for site in reversed(self._sites):
+                steps.push_async_callback(site.stop)
+
+    async def _end_server(self) -> None:
+        """Answer the requests that are here, and end every connection."""
+        server = self._server
+        if server is None:
+            return
+        # A turn to hear that bytes are here, and one to read them: a request that came before the
+        # end is answered.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        server.pre_shutdown()
         try:
-            for site in tuple(self._sites):
-                await site.stop()
-            if self._server is not None:
-                # A turn to hear that bytes are here, and one to read them: a request that came
-                # before the end is answered.
-                for _ in range(2):
-                    await asyncio.sleep(0)
-                self._server.pre_shutdown()
-                await self.shutdown()
-                await self._server.shutdown(self.shutdown_timeout)
-            await self._cleanup_server()
+            await self.shutdown()
         finally:
-            self._server = None
-            if self._handle_signals:
-                loop = asyncio.get_running_loop()
-                with suppress(NotImplementedError):
-                    for signal_number in _SIGNALS:
-                        loop.remove_signal_handler(signal_number)
+            await server.shutdown(self.shutdown_timeout)
+
+    def _forget(self) -> None:
+        """Have no server and no signals any more."""
+        self._server = None
+        if self._handle_signals:
+            loop = asyncio.get_running_loop()
+            with suppress(NotImplementedError):
+                for signal_number in _SIGNALS:
+                    loop.remove_signal_handler(signal_number)
 
     @abstractmethod
     async def shutdown(self) -> None:
@@ -131,6 +142,7 @@ class ServerRunner(BaseRunner):
         """Do nothing: a hook for subclasses."""
 
     async def _make_server(self) -> Server:
+        self._web_server.reopen()
         return self._web_server
 
     async def _cleanup_server(self) -> None:
@@ -172,15 +184,24 @@ class BaseSite(ABC):
         return [s.getsockname() for s in self._listener.sockets] if self._listener else []
 
     async def start(self) -> None:
-        """Begin to listen; RuntimeError if it does already, OSError if the place is taken."""
+        """Begin to listen.
+
+        Raises RuntimeError if it does already or is stopped meanwhile, OSError if the place is
+        taken.
+        """
         self._runner.add_site(self)
         try:
             if self._runner.server is None:
                 raise RuntimeError("The runner of this site is cleaned up")
-            self._listener = await self._listen(self._runner.server)
+            listener = await self._listen(self._runner.server)
         except BaseException:
-            self._runner.remove_site(self)
+            if self in self._runner.sites:
+                self._runner.remove_site(self)
             raise
+        if self not in self._runner.sites:
+            listener.close()
+            raise RuntimeError(f"Site {self.name} was stopped while it started")
+        self._listener = listener
 
     async def stop(self) -> None:
         """Stop listening; open connections live on. RuntimeError if it was not started."""

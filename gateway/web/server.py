@@ -11,6 +11,9 @@ from gateway.web.request import BaseRequest
 from gateway.web.settings import Options, Settings, Shared
 
 SWEEP_S: Final = 1.0  # how late a timeout may be noticed
+TURNS_TO_LOSE: Final = (
+    3  # of the loop, until asyncio has told that aborted sockets are lost, TLS too
+)
 WARNING_INTERVAL_S: Final = 60.0  # between two warnings about the same cause
 ACCESS_LOGGER: Final = logging.getLogger("gateway.access")
 
@@ -92,29 +95,40 @@ class Server:
 
         Handlers and receivers have timeout seconds to finish, for ever by default. After that
         handlers are cancelled and have as long again. Receivers are asked to finish by their
-        shutdown(); those that have not lose their sockets at the end.
+        shutdown(); those that have not lose their sockets at the end. Cancelling it drops every
+        connection now.
         """
         self.pre_shutdown()
-        for connection in tuple(self._connections):
-            connection.shut_receiver_down()
-        await self._wait_for_ends(timeout)
+        try:
+            for connection in tuple(self._connections):
+                connection.shut_receiver_down()
+            await self._wait_for_ends(timeout)
+            for connection in self._connections:
+                connection.cancel()
+            await self._wait_for_ends(timeout)
+        finally:
+            self._drop_all()
+        for _ in range(TURNS_TO_LOSE):
+            await asyncio.sleep(0)
+
+    def reopen(self) -> None:
+        """Take connections again after a shutdown."""
+        self._is_closing = False
+
+    async def _wait_for_ends(self, timeout_s: float | None) -> None:
+        """Wait for all connections to end; several tasks may."""
         for connection in self._connections:
-            connection.cancel()
-        await self._wait_for_ends(timeout)
+            self._awaited.setdefault(connection, self.shared.loop.create_future())
+        if self._awaited:
+            await asyncio.wait(tuple(self._awaited.values()), timeout=timeout_s)
+
+    def _drop_all(self) -> None:
+        """Drop what is still there, and look after nothing any more."""
         for connection in tuple(self._connections):
             connection.asyncio_transport.abort()
-        await asyncio.sleep(0)  # for asyncio to say that they are lost
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-
-    async def _wait_for_ends(self, timeout_s: float | None) -> None:
-        """Wait for all connections to end."""
-        for connection in self._connections:
-            self._awaited[connection] = self.shared.loop.create_future()
-        if self._awaited:
-            await asyncio.wait(self._awaited.values(), timeout=timeout_s)
-        self._awaited.clear()
 
     # What connections call.
 
