@@ -77,6 +77,11 @@ class DecodingReader(StreamReader):
         """Whether the decoded body is not whole, if no more of it comes; an empty one always is."""
         return self._decoder is not None and self.total_raw_bytes > 0 and not self._decoder.is_whole
 
+    async def _wait_for_some(self) -> None:
+        self._check()
+        while not self._buffer and await self._get_more():
+            pass
+
     async def _get_more(self) -> bool:
         if not self._is_decodable:
             return await super()._get_more() or self._end()

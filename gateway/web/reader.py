@@ -197,8 +197,8 @@ class StreamReader:
 
     async def _wait_for_some(self) -> None:
         self._check()
-        while not self._buffer and await self._get_more():
-            pass
+        while not self._buffer and not self._is_ended:
+            await self._wait()
 
     async def _get_more(self) -> bool:
         """Wait for the buffer to change; return False at the end of the body, at once."""

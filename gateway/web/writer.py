@@ -83,19 +83,25 @@ class BodyWriter:
         """
         piece = bytes(data)
         if self._encoder is not None and piece:
-            last = await self._write_but_last(piece, self._encoder)
-            piece = self._encoder.encode(last) + self._encoder.flush()
+            piece = await self._write_but_last(piece)
+            encoder = self._encoder
+            piece = encoder.encode(piece) + encoder.flush() if encoder is not None else b""
         framed = self._frame(piece)
         if framed or self._head:
             self._put(framed)
         if self._flow.is_paused:
             await self._flow.drain()
 
-    async def _write_but_last(self, piece: bytes, encoder: Encoder) -> bytes:
-        """Write piece but for its last step, which is returned; others have turns in between."""
+    async def _write_but_last(self, piece: bytes) -> bytes:
+        """Write piece but for its last step, which is returned; others have turns in between.
+
+        They may end the body, which leaves no encoder: the rest is too late then.
+        """
         end = (len(piece) - 1) // STEP_BYTES * STEP_BYTES
         for start in range(0, end, STEP_BYTES):
-            framed = self._frame(encoder.encode(piece[start : start + STEP_BYTES]))
+            if self._encoder is None:
+                break
+            framed = self._frame(self._encoder.encode(piece[start : start + STEP_BYTES]))
             if framed or self._head:
                 self._put(framed)
             await (self._flow.drain() if self._flow.is_paused else asyncio.sleep(0))
@@ -106,16 +112,15 @@ class BodyWriter:
 
         A body that is short of the announced length is not complete: the connection must close.
         """
-        framing = self._framing
-        if framing is None:
+        if self._framing is None:
             raise StateError("The response has no head yet")
         piece = bytes(data)
         if self._encoder is not None:
-            last = await self._write_but_last(piece, self._encoder) if piece else b""
-            piece = self._encoder.finish(last)
-            self._encoder = None
+            piece = await self._write_but_last(piece) if piece else b""
+            encoder, self._encoder = self._encoder, None
+            piece = encoder.finish(piece) if encoder is not None else b""
         framed = self._frame(piece)
-        if framing is _CHUNKED:
+        if self._framing is _CHUNKED:
             framed += LAST_CHUNK
         if framed or self._head:
             self._put(framed)

@@ -223,6 +223,23 @@ async def test_a_cancelled_writing_leaves_a_body_that_can_go_on(writer, transpor
     assert 0 < len(body) < len(zeros)
 
 
+@pytest.mark.parametrize("end", [False, True])
+async def test_what_is_written_when_another_task_has_ended_the_body_is_dropped(
+    end, writer, transport
+):
+    writer.send_head(HEAD, Framing.CHUNKED, encoder=Encoder(ContentCoding.gzip))
+    write = writer.write_eof if end else writer.write
+    writing = asyncio.create_task(write(b"x" * 10 * STEP_BYTES))
+    await asyncio.sleep(0)
+    await writer.write_eof(b"end")
+    await writing
+    wire = b"".join(transport.writes)
+    assert wire.endswith(b"0\r\n\r\n")
+    body = gzip.decompress(unframe(wire, Framing.CHUNKED))
+    assert body.lstrip(b"x") == b"end"
+    assert len(body) < 10 * STEP_BYTES
+
+
 async def test_a_writer_waits_between_the_steps_of_a_long_piece(writer, flow, transport):
     noise = random.Random(1).randbytes(10 * STEP_BYTES)
     writer.send_head(HEAD, Framing.CLOSE, encoder=Encoder(ContentCoding.gzip))
