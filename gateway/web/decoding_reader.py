@@ -1,12 +1,15 @@
 """The body of a request whose content coding is undone while its handler reads."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from gateway.web.decoders import CODING_ERRORS, Decoder
 from gateway.web.exceptions import RequestPayloadError
 from gateway.web.reader import READ_BUFFER_BYTES, StreamReader
+
+# What is given to a decoder at a time: with what it may return, the work of one step.
+STEP_BYTES: Final = 16 * 1024
 
 
 class DecodingReader(StreamReader):
@@ -17,7 +20,7 @@ class DecodingReader(StreamReader):
     between two pieces.
     """
 
-    __slots__ = ("_decoder", "_raw", "_raw_bytes")
+    __slots__ = ("_decoder", "_raw")
 
     is_coded = True
 
@@ -29,16 +32,14 @@ class DecodingReader(StreamReader):
     ) -> None:
         super().__init__(low_bytes, on_wanted)
         self._decoder: Decoder | None = decoder  # None once nothing is decoded any more
-        self._raw: deque[bytes] = deque()
-        self._raw_bytes = 0
+        self._raw = bytearray()
 
     def feed_data(self, data: bytes) -> None:
         """Take the next bytes of the body; they are dropped where nobody can read them."""
         if self._exception is None:
             self.total_raw_bytes += len(data)
             if self._decoder is not None:
-                self._raw.append(data)
-                self._raw_bytes += len(data)
+                self._raw += data
             self._wake()
 
     def set_exception(self, exc: BaseException) -> None:
@@ -49,7 +50,7 @@ class DecodingReader(StreamReader):
     @property
     def is_full(self) -> bool:
         """Whether more waits than the high-water mark allows."""
-        return self._raw_bytes > 2 * self._low_bytes
+        return len(self._raw) > 2 * self._low_bytes
 
     def at_eof(self) -> bool:
         """Whether the whole body has arrived and been read; not where it ends too soon."""
@@ -97,8 +98,8 @@ class DecodingReader(StreamReader):
         assert decoder is not None
         data = b""
         if not decoder.has_more:
-            data = self._raw.popleft()
-            self._raw_bytes -= len(data)
+            data = bytes(memoryview(self._raw)[:STEP_BYTES])
+            del self._raw[:STEP_BYTES]
         try:
             self._buffer += decoder.decode(data)
         except CODING_ERRORS as error:
@@ -117,4 +118,3 @@ class DecodingReader(StreamReader):
     def _forget(self) -> None:
         self._decoder = None
         self._raw.clear()
-        self._raw_bytes = 0
