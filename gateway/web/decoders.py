@@ -17,9 +17,13 @@ else:
 # does not return a part: https://github.com/google/brotli/issues/1396.
 PIECE_BYTES: Final = 32 * 1024 - 16
 
-# RFC 9659 section 3: an encoder for the coding zstd keeps to windows of 8 MiB, so more is refused.
-# A window is memory; brotli's is 16 MiB at most by its format, deflate's 32 KiB.
+# A window is memory that the peer chooses, so larger ones are refused; deflate's is 32 KiB.
+# RFC 9659 section 3: an encoder for the coding zstd keeps to 8 MiB.
 MAX_ZSTD_WINDOW_LOG: Final = 23
+# Brotli fills its window before it gives out anything: 16 MiB, which its format knows, would be
+# made of 54 bytes and hold the event loop for 50 ms. Encoders take 4 MiB unless told otherwise. RFC
+# 7932 section 9.1: these are the lowest four bits of bodies with windows of 8 and 16 MiB.
+LARGE_BROTLI_WINDOWS: Final = (0b1101, 0b1111)
 
 CONTENT_ENCODING: Final = istr("Content-Encoding")
 
@@ -88,12 +92,16 @@ class BrotliDecoder:
     __slots__ = ("_stream", "has_more", "is_whole")
 
     def __init__(self) -> None:
-        self._stream: Any = brotli.Decompressor()
+        self._stream: Any = None
         self.has_more = False
         self.is_whole = False
 
     def decode(self, data: bytes) -> bytes:
         """Return what comes out next."""
+        if self._stream is None:
+            if data and data[0] & 0b1111 in LARGE_BROTLI_WINDOWS:
+                raise CodingError("The window is too large")
+            self._stream = brotli.Decompressor()
         piece: bytes = self._stream.process(data, output_buffer_limit=PIECE_BYTES)
         self.is_whole = self._stream.is_finished()
         # It may have taken all its input and still hold some output.

@@ -46,6 +46,7 @@ WHOLE = {
     **{f"{name} of nothing": (name, encode(b""), b"") for name, encode in ENCODE.items()},
     **{f"{name} of a byte": (name, encode(b"x"), b"x") for name, encode in ENCODE.items()},
     **{f"{name} of a text": (name, encode(TEXT), TEXT) for name, encode in ENCODE.items()},
+    **{f"br of window {n}": ("br", brotli.compress(TEXT, lgwin=n), TEXT) for n in range(10, 23)},
     "gzip of two members": ("gzip", gzip.compress(b"one") + gzip.compress(b"two"), b"onetwo"),
     "gzip with header fields": (
         *("gzip", GZIP_HEADER_FIELDS + gzip.compress(b"x")[10:]),
@@ -57,6 +58,8 @@ WHOLE = {
 }
 BROKEN = {
     "br that is none": ("br", b"\xff\xff\xff\xff"),
+    "br with a window of 8 MiB": ("br", brotli.compress(TEXT, lgwin=23)),
+    "br with a window of 16 MiB": ("br", brotli.compress(TEXT, lgwin=24)),
     "br with bytes behind": ("br", brotli.compress(b"x") + b"y"),
     "deflate that is none": ("deflate", b"\xff\xff"),
     "deflate with bytes behind": ("deflate", zlib.compress(b"x") + b"y"),
