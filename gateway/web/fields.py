@@ -47,7 +47,7 @@ def parse_etag(text: str) -> ETag | None:
 
 def check_etag(tag: ETag) -> ETag:
     """Return tag unchanged; raise ValueError where its value could not stand between the quotes."""
-    if not _BARE_ETAG.fullmatch(tag.value):
+    if not isinstance(tag.value, str) or not _BARE_ETAG.fullmatch(tag.value):
         raise ValueError(f"{tag.value!r} is not a valid ETag value")
     return tag
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -142,10 +143,15 @@ class ResponseHead:
         """Whether enable_chunked_encoding() was called."""
         return self._chunked
 
-    def enable_chunked_encoding(self) -> None:
-        """Frame the body in chunks whatever is known of it; RuntimeError beside a length."""
+    def enable_chunked_encoding(self, chunk_size: int | None = None) -> None:
+        """Frame the body in chunks whatever is known of it; RuntimeError beside a length.
+
+        chunk_size is deprecated and without effect: each piece that is written is a chunk.
+        """
         if CONTENT_LENGTH in self._headers:
             raise RuntimeError("Chunked encoding and a content length exclude each other")
+        if chunk_size is not None:
+            warnings.warn("chunk_size is deprecated", DeprecationWarning, stacklevel=2)
         self._chunked = True
 
     @property
@@ -169,7 +175,8 @@ class ResponseHead:
 
     @content_type.setter
     def content_type(self, value: str) -> None:
-        self._headers[CONTENT_TYPE] = format_content_type(value, self._parsed_content_type()[1])
+        parameters = self._parsed_content_type()[1]
+        self._headers[CONTENT_TYPE] = format_content_type(str(value), parameters)
 
     @property
     def charset(self) -> str | None:
