@@ -1,6 +1,8 @@
 """One accepted socket: its bytes go to HTTP first, and to a receiver after an upgrade."""
 
 import asyncio
+import logging
+import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from socket import SO_KEEPALIVE, SOL_SOCKET
@@ -24,6 +26,10 @@ class Owner(Protocol):
     @property
     def shared(self) -> Shared:
         """The options, the event loop and the clock."""
+
+    @property
+    def access_log(self) -> logging.Logger | None:
+        """Where each answer is logged, None where it is not."""
 
     def opened(self, connection: "Connection") -> None:
         """Take note of a new connection."""
@@ -183,6 +189,65 @@ class Connection(asyncio.Protocol):
         """Ask the receiver to finish, where there is one."""
         if self.receiver is not None:
             self.receiver.shutdown()
+
+    # What programs know from aiohttp's RequestHandler.
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The asyncio transport, None once the peer left or was left."""
+        return None if self.is_lost else self.asyncio_transport
+
+    @property
+    def connected(self) -> bool:
+        """Whether what is written may still reach somebody."""
+        return not self.is_lost
+
+    @property
+    def peername(self) -> Any:
+        """The peer's address as asyncio has it, also after the peer left."""
+        return self.asyncio_transport.get_extra_info("peername")
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context of an encrypted connection."""
+        context: ssl.SSLContext | None = self.asyncio_transport.get_extra_info("sslcontext")
+        return context
+
+    @property
+    def keepalive_timeout(self) -> float:
+        """How long the connection may be idle after an answer, in seconds."""
+        return self._owner.shared.settings.keepalive_timeout
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where failures are logged."""
+        return self._owner.shared.settings.logger
+
+    @property
+    def debug(self) -> bool:
+        """Whether a peer is shown the traceback of a failure."""
+        return self._owner.shared.settings.debug
+
+    @property
+    def access_log(self) -> logging.Logger | None:
+        """Where each answer is logged, None where it is not."""
+        return self._owner.access_log
+
+    def keep_alive(self, val: bool) -> None:
+        """Let the connection end after the request in hand where val is false."""
+        if not val:
+            self.close()
+
+    def close(self) -> None:
+        """Close now if no request is in hand, otherwise after it."""
+        self.close_when_done()
+
+    def force_close(self) -> None:
+        """Close as soon as what is written is sent, whatever the handler does."""
+        self.asyncio_transport.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'connected' if self.connected else 'disconnected'}>"
 
     def _end(self) -> None:
         """Break the circles in which a connection refers to itself."""

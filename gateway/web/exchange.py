@@ -1,16 +1,16 @@
 """One request and its answer: what a handler returns, raises or forgets becomes a response."""
 
 import asyncio
-import traceback
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from gateway.web.access_log import AbstractAccessLogger
 from gateway.web.connection import Connection
+from gateway.web.error_pages import failure_page
 from gateway.web.exceptions import (
     HTTPException,
     HTTPGatewayTimeout,
-    HTTPInternalServerError,
     RequestPayloadError,
 )
 from gateway.web.flow import PeerLeft
@@ -69,6 +69,8 @@ class Responder:
                 response = await self.handler(request)
                 if not isinstance(response, StreamResponse):
                     raise TypeError(f"A handler must return a response, not {response!r}")
+                if isinstance(response, HTTPException):
+                    _warn_of_returning()
                 await response.prepare(request)
                 await response.write_eof()
             except Exception as error:
@@ -118,10 +120,8 @@ class Responder:
             self._settings.logger.debug("Handling the request from %s timed out", request.remote)
             return _closing(HTTPGatewayTimeout())
         self._log(error, request)
-        text = "500 Internal Server Error\n\nServer got itself in trouble"
-        if self._settings.debug:
-            text = "500 Internal Server Error\n\n" + "".join(traceback.format_exception(error))
-        return _closing(HTTPInternalServerError(text=text))
+        accept = request.headers.get("Accept", "")
+        return failure_page(error, accept=accept, debug=self._settings.debug)
 
     def _log(self, error: Exception, request: BaseRequest) -> None:
         logger = self._settings.logger
@@ -138,3 +138,8 @@ def _is_peers_leaving(error: Exception) -> bool:
 def _closing(response: Response) -> Response:
     response.force_close()
     return response
+
+
+def _warn_of_returning() -> None:
+    message = "Returning an HTTPException is deprecated: raise it"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)

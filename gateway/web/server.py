@@ -45,6 +45,7 @@ class Server:
         access_logger = (
             access_log_class(access_log, access_log_format) if access_log is not None else None
         )
+        self.access_log = access_log
         self._responder = Responder(
             handler, request_factory or BaseRequest, settings, access_logger
         )

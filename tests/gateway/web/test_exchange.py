@@ -44,6 +44,15 @@ async def test_a_response_that_is_raised_is_sent_and_the_connection_lives_on(tal
     assert answers.endswith(b"\r\n\r\nlast")
 
 
+async def test_a_response_that_should_be_raised_is_sent_with_a_warning_when_returned(talk):
+    async def handler(request):
+        return HTTPNotFound()
+
+    with pytest.warns(DeprecationWarning, match="raise it"):
+        answers = await talk(handler, CLOSE)
+    assert answers.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
 @pytest.mark.parametrize("failure", [Failure("deep inside"), ConnectionResetError("of another")])
 async def test_a_failure_is_logged_and_answered_with_500_and_a_close(talk, caplog, failure):
     answers = await talk(failing(failure), GET + CLOSE)
@@ -60,6 +69,13 @@ async def test_a_failure_is_logged_and_answered_with_500_and_a_close(talk, caplo
 async def test_a_failure_is_shown_to_the_peer_only_when_debugging(talk, caplog):
     answers = await talk(failing(Failure("deep inside")), GET, debug=True)
     assert b"Failure: deep inside" in answers
+
+
+async def test_a_browser_is_shown_a_failure_as_html(talk, caplog):
+    request = GET[:-2] + b"Accept: text/html, */*\r\n\r\n"
+    answers = await talk(failing(Failure()), request)
+    assert b"\r\nContent-Type: text/html; charset=utf-8\r\n" in answers
+    assert b"<h1>500 Internal Server Error</h1>\nServer got itself in trouble" in answers
 
 
 async def test_the_log_can_be_another(talk, caplog):
