@@ -19,6 +19,7 @@ from protocol.http1 import (
     Upgrade,
     encode_chunk,
 )
+from tests.protocol.rfc9112 import BROKEN_CHUNKS, GET, POST_CHUNKED, READ, cuts, wire_of
 
 HOST = ("Host", "a")
 WEBSOCKET = (("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket"))
@@ -40,10 +41,6 @@ def head(method="GET", target="/", *headers, version=HTTP_11, host=HOST, **rest)
     )
 
 
-def wire_of(*lines, body=b""):
-    return b"\r\n".join([line.encode() for line in lines]) + b"\r\n\r\n" + body
-
-
 def decode(pieces, limits=None):
     """Return the events with what depends on the cuts joined, and errors as their status."""
     decoder = RequestDecoder(limits or HeadLimits())
@@ -62,17 +59,7 @@ def decode(pieces, limits=None):
     return events
 
 
-def cuts(wire):
-    """Yield wire in one piece, in two at every place, and byte by byte."""
-    yield [wire]
-    for i in range(1, len(wire)):
-        yield [wire[:i], wire[i:]]
-    yield [wire[i : i + 1] for i in range(len(wire))]
-
-
-GET = wire_of("GET / HTTP/1.1", "Host: a")
 CHUNKED = ("Transfer-Encoding", "chunked")
-POST_CHUNKED = wire_of("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")
 
 REQUESTS = {
     "a request": (GET, [head(), END]),
@@ -259,20 +246,16 @@ def test_requests_come_out_whole_however_the_bytes_are_cut(name):
         assert decode(pieces) == events
 
 
-BROKEN_CHUNKS = {
-    "size with a prefix": b"0x1\r\nx\r\n0\r\n\r\n",
-    "negative size": b"-1\r\nx\r\n0\r\n\r\n",
-    "size with a plus": b"+1\r\nx\r\n0\r\n\r\n",
-    "size with an underscore": b"1_0\r\nx\r\n0\r\n\r\n",
-    "size with a space": b"1 \r\nx\r\n0\r\n\r\n",
-    "no size": b"\r\nx\r\n0\r\n\r\n",
-    "size beyond 64 bits": b"fffffffffffffffff\r\nx",
-    "size ended by LF": b"1\nx\r\n0\r\n\r\n",
-    "LF in an extension": b"1;a\nb\r\nx\r\n0\r\n\r\n",
-    "trailer folded": b"0\r\nA: b\r\n c\r\n\r\n",
-    "length as trailer": b"0\r\nContent-Length: 5\r\n\r\n",
-    "coding as trailer": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
-}
+@pytest.mark.parametrize("name", READ)
+def test_what_the_rfcs_allow_is_read_however_the_bytes_are_cut(name):
+    wire, requests = READ[name]
+    for pieces in cuts(wire):
+        events = [event for event in decode(pieces) if type(event) not in (EndOfRequest, Upgrade)]
+        bodies = [body for body in events if type(body) is bytes]
+        heads = [(event.method, event.target) for event in events if type(event) is RequestHead]
+        assert heads == [request[:2] for request in requests]
+        assert bodies == [body for _, _, body in requests if body]
+        assert len(events) == len(heads) + len(bodies)
 
 
 @pytest.mark.parametrize("name", BROKEN_CHUNKS)
