@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from socket import SO_KEEPALIVE, SOL_SOCKET
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.web.conversation import Conversation
 from gateway.web.flow import PeerLeft
@@ -18,6 +18,8 @@ from protocol.errors import StateError
 from protocol.http1 import RequestHead
 
 __all__ = ["Connection", "Owner", "Receiver"]
+
+_NO_INFO: Final[dict[str, Any]] = {}  # shared by connections without TLS
 
 
 class Owner(Protocol):
@@ -54,7 +56,15 @@ class Connection(asyncio.Protocol):
     connection no longer speaks HTTP and no handler runs.
     """
 
-    __slots__ = ("_feed", "_owner", "asyncio_transport", "conversation", "heard", "receiver")
+    __slots__ = (
+        "_feed",
+        "_kept_info",
+        "_owner",
+        "asyncio_transport",
+        "conversation",
+        "heard",
+        "receiver",
+    )
 
     asyncio_transport: asyncio.Transport
     _feed: Callable[[bytes], None]
@@ -74,6 +84,7 @@ class Connection(asyncio.Protocol):
         conversation = Conversation(transport, owner.shared, partial(owner.answer, self))
         self.conversation = conversation
         self._feed = conversation.feed
+        self._kept_info = _keep_info(transport)
         if owner.shared.settings.tcp_keepalive:
             _keep_alive(transport)
         owner.opened(self)
@@ -133,6 +144,12 @@ class Connection(asyncio.Protocol):
     def is_last(self) -> bool:
         """Whether the connection closes after the request in hand, whatever its peer wants."""
         return self.conversation is None or self.conversation.is_last
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the asyncio transport knows under name."""
+        if name in self._kept_info:
+            return self._kept_info[name]
+        return self.asyncio_transport.get_extra_info(name, default)
 
     def check_upgradable(self) -> Conversation:
         """Return the conversation that upgrade() would end, or raise what it would raise."""
@@ -258,6 +275,15 @@ class Connection(asyncio.Protocol):
 
 def _drop(data: bytes) -> None:
     """Forget what comes after the end."""
+
+
+def _keep_info(transport: asyncio.Transport) -> dict[str, Any]:
+    """Return what an encrypted transport forgets when its socket is lost, and others do not."""
+    context = transport.get_extra_info("sslcontext")
+    if context is None:
+        return _NO_INFO
+    names = ("peername", "sockname")
+    return {"sslcontext": context} | {name: transport.get_extra_info(name) for name in names}
 
 
 def _keep_alive(transport: asyncio.Transport) -> None:

@@ -299,7 +299,8 @@ class Conversation:
         """Close once everything written is sent."""
         self._phase = _CLOSING
         self.deadline = self._shared.now + self._shared.settings.head_timeout_s
-        self._asyncio_transport.close()
+        if not self._asyncio_transport.is_closing():
+            self._asyncio_transport.close()
 
     def _linger(self) -> None:
         """Close, but hear the peer out first, for the lingering time.

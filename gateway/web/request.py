@@ -319,7 +319,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the asyncio transport knows under name."""
-        return self._protocol.asyncio_transport.get_extra_info(name, default)
+        return self._protocol.get_extra_info(name, default)
 
     def clone(
         self,

@@ -214,6 +214,10 @@ class BaseSite(ABC):
     def _scheme(self) -> str:
         return "https" if self._ssl_context is not None else "http"
 
+    def _handshake_timeout_s(self, server: Server) -> float | None:
+        """Return how long a peer may take for the TLS handshake: as long as for a head."""
+        return server.shared.settings.head_timeout_s if self._ssl_context is not None else None
+
     @abstractmethod
     async def _listen(self, server: Server) -> asyncio.Server:
         """Return what accepts connections for server."""
@@ -262,6 +266,7 @@ class TCPSite(BaseSite):
             self._host,
             self._port,
             ssl=self._ssl_context,
+            ssl_handshake_timeout=self._handshake_timeout_s(server),
             backlog=self._backlog,
             reuse_address=self._reuse_address,
             reuse_port=self._reuse_port,
@@ -294,7 +299,11 @@ class UnixSite(BaseSite):
 
     async def _listen(self, server: Server) -> asyncio.Server:
         return await asyncio.get_running_loop().create_unix_server(
-            server, os.fspath(self._path), ssl=self._ssl_context, backlog=self._backlog
+            server,
+            os.fspath(self._path),
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self._handshake_timeout_s(server),
+            backlog=self._backlog,
         )
 
 
@@ -329,5 +338,9 @@ class SockSite(BaseSite):
 
     async def _listen(self, server: Server) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(
-            server, sock=self._socket, ssl=self._ssl_context, backlog=self._backlog
+            server,
+            sock=self._socket,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self._handshake_timeout_s(server),
+            backlog=self._backlog,
         )

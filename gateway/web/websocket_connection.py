@@ -372,7 +372,8 @@ class WebSocketConnection:
 
     def _close_socket(self) -> None:
         """Close the socket once it has taken what was written, within the close timeout."""
-        self.asyncio_transport.close()
+        if not self.asyncio_transport.is_closing():
+            self.asyncio_transport.close()  # asyncio's with TLS is of no use once closed twice
         if self.write_buffer_bytes:
             self._start_close_timer()
         else:
