@@ -20,6 +20,17 @@ _KNOWN: Final = (
 ) - _REFUSED
 
 
+def find_charset(name: str) -> str:
+    """Return a charset by Python's name for it; raise HTTPUnsupportedMediaType where it has none.
+
+    The peer's name is not for Python, which would raise ValueError for some of them.
+    """
+    charset = normalize_encoding(name).lower()
+    if charset not in _KNOWN:
+        raise HTTPUnsupportedMediaType(text=f"415: Unknown charset {name!a}")
+    return charset
+
+
 def decode_text(data: bytes, charset: str) -> str:
     """Return data as text.
 
@@ -27,10 +38,8 @@ def decode_text(data: bytes, charset: str) -> str:
     for data that are not in it.
     """
     try:
-        if normalize_encoding(charset).lower() not in _KNOWN:
-            raise LookupError
-        return data.decode(charset)
-    except LookupError:  # also Python's for its codecs that make no text
+        return data.decode(find_charset(charset))
+    except LookupError:  # Python's for its codecs that make no text
         raise HTTPUnsupportedMediaType(text=f"415: Unknown charset {charset!a}") from None
     except UnicodeError as error:
-        raise MalformedBodyError(f"The text is not {charset}: {error}") from None
+        raise MalformedBodyError(f"The text is not in its charset: {error}") from None

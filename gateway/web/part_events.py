@@ -151,7 +151,7 @@ def _head_of(segment: MultipartSegment) -> PartHead:
     headers = CIMultiDict((name, _decode(value).rstrip()) for name, value in segment.headerlist)
     name = None if segment.name is None else _decode(segment.name)
     filename = None if segment.filename is None else _decode(segment.filename)
-    disposition = headers.get("Content-Disposition", "")
+    disposition = segment.header("Content-Disposition", "")
     if "*" in disposition:
         parameters = parse_parameters(disposition)
         name = _extended(parameters, "name") or name
@@ -177,6 +177,6 @@ def _extended(parameters: Mapping[str, str], name: str) -> str | None:
     if not quote or not second_quote:
         return None
     try:
-        return decode_text(unquote_to_bytes(text), charset or "utf-8")
+        return decode_text(unquote_to_bytes(text.encode("latin-1")), charset or "utf-8")
     except (HTTPUnsupportedMediaType, MalformedBodyError):
         return None

@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import parse_qsl
 
-from gateway.web.charset import decode_text
+from gateway.web.charset import decode_text, find_charset
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
 
 MAX_FIELDS: Final = 1000  # per form, as PHP, Django and Starlette; more is answered with 413
@@ -16,7 +16,7 @@ def parse_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     """
     text = decode_text(body.rstrip(), charset)
     try:
-        return parse_qsl(text, True, encoding=charset, max_num_fields=MAX_FIELDS)
+        return parse_qsl(text, True, encoding=find_charset(charset), max_num_fields=MAX_FIELDS)
     except ValueError:
         raise too_many(MAX_FIELDS, text.count("&") + 1, "fields") from None
 

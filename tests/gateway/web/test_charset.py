@@ -18,6 +18,7 @@ from gateway.web.exceptions import HTTPUnsupportedMediaType, MalformedBodyError
         ("ISO-8859-2", b"\xe8"),
         ("windows-1250", b"\xe8"),
         ("latin2", b"\xe8"),
+        ("\0 iso 8859~2\0", b"\xe8"),
     ],
 )
 def test_text_is_decoded_in_the_charset_of_many_names(charset, data):
@@ -56,4 +57,4 @@ def test_what_is_not_in_its_charset_is_a_bad_request_and_a_value_error(charset, 
         decode_text(data, charset)
     assert isinstance(caught.value, MalformedBodyError)
     assert caught.value.status == 400
-    assert f"The text is not {charset}" in caught.value.text
+    assert "The text is not in its charset: " in caught.value.text

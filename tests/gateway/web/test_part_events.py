@@ -173,6 +173,9 @@ def head_of(*lines):
         ('form-data; name=""; filename=""', "", ""),
         ('form-data; name="a"; filename="b"; filename*=UTF-8\'\'%C4%8D', "a", "č"),
         ("form-data; name*=iso-8859-2'cs'%E8", "č", None),
+        ("form-data; name=a; filename*=utf-8''č", "a", "č"),
+        (b"form-data; name=a; filename*=utf-8''\xff; filename=b", "a", "b"),
+        (b"form-data; name=a; filename*=\xff''c; filename=b", "a", "b"),
         ('form-data; name="a"; filename="b"; filename*=klingon\'\'c', "a", "b"),
         ('form-data; name="a"; filename="b"; filename*=utf-8\'\'%FF', "a", "b"),
         ('form-data; name="a"; filename="b"; filename*=c', "a", "b"),
@@ -182,7 +185,8 @@ def head_of(*lines):
     ],
 )
 def test_the_names_of_a_part_are_read_as_browsers_write_them(disposition, name, filename):
-    head = head_of(f"Content-Disposition: {disposition}".encode())
+    encoded = disposition if isinstance(disposition, bytes) else disposition.encode()
+    head = head_of(b"Content-Disposition: " + encoded)
     assert (head.name, head.filename) == (name, filename)
 
 

@@ -25,6 +25,7 @@ from gateway.web.urlencoded import MAX_FIELDS, parse_urlencoded
         (b"a=%ff%zz%", "utf-8", [("a", "\ufffd%zz%")]),
         ("a=č".encode(), "utf-8", [("a", "č")]),
         (b"a=%E8\xe8", "latin2", [("a", "čč")]),
+        (b"a=%E8\xe8", "latin2\0", [("a", "čč")]),
     ],
 )
 def test_a_form_is_read_in_its_order(body, charset, pairs):
