@@ -330,11 +330,15 @@ class WebSocketResponse(StreamResponse):
         return CLOSED_MESSAGE if self._inbox.is_ended else CLOSING_MESSAGE
 
     def _receive_end(self, message: WSMessage) -> None:
-        """Take note of a message that is none; answer the peer's close frame if that is wanted."""
+        """Take note of a message that is none; answer the peer's close frame if that is wanted,
+        and its errors.
+        """
         if message.type is WSMsgType.CLOSE:
             if not self._autoclose:
                 return
             self._require_connection().close(message.data or WSCloseCode.NO_STATUS_RECEIVED)
+        elif message.type is WSMsgType.ERROR:
+            self._require_connection().close()  # with the code of the error
         self._is_closed = True
 
 

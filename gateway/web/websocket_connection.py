@@ -37,7 +37,8 @@ TURN: Final = 4  # events wait for the next turn of the event loop
 class Listener(Protocol):
     """What a WebSocketConnection tells its owner.
 
-    A class that inherits from it may leave out what it never hears: on_ping, on_pong and on_close.
+    A class that inherits from it may leave out what it never hears: on_ping and on_pong, on_close
+    and on_error.
     """
 
     __slots__ = ()
@@ -57,6 +58,10 @@ class Listener(Protocol):
         """Take the peer's close frame, to be answered with close(); only where autoclose is off."""
         return
 
+    def on_error(self, error: WebSocketError) -> None:
+        """Take what the peer did wrong, to be told with close(); only where autoclose is off."""
+        return
+
     def on_pause_writing(self) -> None:
         """Hear that the write buffer is above its high-water mark."""
 
@@ -74,8 +79,9 @@ class Listener(Protocol):
 class WebSocketConnection:
     """One upgraded connection that speaks WebSocket: the receiver of a Connection.
 
-    Pings and close frames of the peer are answered here, unless autoping and autoclose are off.
-    With autoclose off the listener has close_timeout_s to answer; then it is done here after all.
+    Pings, close frames and errors of the peer are answered here, unless autoping and autoclose are
+    off. With autoclose off the listener has close_timeout_s to answer what came before; then it is
+    done here after all.
     The agreement is what the 101 said about compression.
     """
 
@@ -180,10 +186,13 @@ class WebSocketConnection:
     def close(self, code: int = CloseCode.OK, reason: str = "") -> None:
         """Begin the closing handshake, or answer the peer's close frame; do nothing once closing.
 
-        Messages that still arrive are dropped. A reason above 123 bytes is cut. Raises ValueError
-        for a code that must not be sent.
+        Messages that still arrive are dropped. A reason above 123 bytes is cut. A peer that broke
+        the protocol is told so instead. Raises ValueError for a code that must not be sent.
         """
         if self.is_closing:
+            return
+        if self._websocket.state is State.FAILED:
+            self._tell_error()
             return
         self.asyncio_transport.write(self._websocket.send_close(code, reason))
         if self.close_code is not None:
@@ -232,6 +241,8 @@ class WebSocketConnection:
 
     def eof_received(self) -> bool | None:
         """Close the socket: a peer that went without a close frame is not waited for."""
+        if self._websocket.state is State.FAILED:
+            self._tell_error()
         self._websocket.lose()
         self._act()  # drops messages, but finds a close frame
         self._close_socket()
@@ -342,15 +353,25 @@ class WebSocketConnection:
                 self.asyncio_transport.write(pong)
 
     def _fail(self, error: WebSocketError) -> None:
-        """Tell the peer what it did wrong, and see that it has a chance to read it."""
+        """Tell the peer what it did wrong, or leave that to the listener."""
         if self.is_closing:
             self._close_socket()
+            self._tell_closed(error)
+            return
+        self.close_code, self.close_reason = error.close_code, error.message
+        self._end_cause = error
+        if self._autoclose or self._listener is None:
+            self._tell_error()
         else:
-            self.close_code, self.close_reason = error.close_code, error.message
-            frame = self._websocket.send_close(error.close_code, error.message)
-            self.asyncio_transport.write(frame)
-            self._close_our_half()
-        self._tell_closed(error)
+            self._start_close_timer()
+            self._listener.on_error(error)
+
+    def _tell_error(self) -> None:
+        """Send what the peer did wrong, and see that it has a chance to read it."""
+        code = self.close_code or CloseCode.PROTOCOL_ERROR
+        self.asyncio_transport.write(self._websocket.send_close(code, self.close_reason))
+        self._close_our_half()
+        self._tell_closed(self._end_cause)
 
     def _close_our_half(self) -> None:
         """Send no more, and read and drop what comes until the peer ends it: RFC 6455 section
@@ -401,7 +422,7 @@ class WebSocketConnection:
     def _on_close_timeout(self) -> None:
         """Answer in the listener's place, or drop a peer that does not do its part."""
         self._close_timer = None
-        if self._websocket.state is State.CLOSE_RECEIVED:
+        if self._websocket.state in (State.CLOSE_RECEIVED, State.FAILED):
             self.close(self.close_code or CloseCode.OK)
         else:
             self.abort(TimeoutError(f"no end of the handshake within {self._close_timeout_s} s"))

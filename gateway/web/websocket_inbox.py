@@ -9,6 +9,7 @@ from gateway.web.websocket_connection import Listener, WebSocketConnection
 from gateway.web.websocket_heartbeat import Heartbeat
 from gateway.web.websocket_message import CLOSED_MESSAGE, CLOSING_MESSAGE, WSMessage, WSMsgType
 from protocol.codes import CloseCode
+from protocol.errors import WebSocketError
 from protocol.frames import BINARY, PING, PONG, TEXT
 
 # Messages that nobody has received yet, as aiohttp bounds them. Above it reading pauses, so that
@@ -125,6 +126,14 @@ class Inbox(Listener):
         data = 0 if code == CloseCode.NO_STATUS_RECEIVED else code
         self._put(WSMessage(WSMsgType.CLOSE, data, reason))
 
+    def on_error(self, error: WebSocketError) -> None:
+        """Tell the peer what it did wrong, but let what came before be answered first."""
+        if self._messages is None:
+            self.connection.close()
+        else:
+            self.exception = error
+            self._put(WSMessage(WSMsgType.ERROR, error, None))
+
     def on_pause_writing(self) -> None:
         """Make drain() wait."""
         if self._flow is None:
@@ -138,10 +147,11 @@ class Inbox(Listener):
 
     def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
         """End every waiting; an end that is neither polite nor a lost connection is a message."""
+        is_news = exc is not None and exc is not self.exception
         self.exception = exc
         self._is_ended = True
         self._stop_heartbeat()
-        if exc is not None and not isinstance(exc, ConnectionError) and not self._is_shut:
+        if is_news and not isinstance(exc, ConnectionError) and not self._is_shut:
             self._put(WSMessage(WSMsgType.ERROR, exc, None))
         _wake(self._waiter)
         _wake(self._end_waiter)

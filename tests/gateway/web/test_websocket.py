@@ -396,11 +396,41 @@ async def test_breaking_the_protocol_is_answered_with_its_code(wire, code):
         assert (await websocket.receive()).type is WSMsgType.CLOSED
 
 
-async def test_answering_a_peer_that_has_broken_the_protocol_is_no_error_of_the_handler(caplog):
+async def test_a_message_is_answered_although_the_peer_has_broken_the_protocol_meanwhile(caplog):
     async with serving(echo) as (_, port), raw_client(port) as peer:
         await peer.shake_hands(behind=b"\x81\x81" + KEY + b"a" + b"\x83\x80" + KEY)
-        await peer.reader.read()
+        assert await peer.read(3) == b"\x81\x01a"
+        assert await peer.read_close() == 1002
+        assert await peer.reader.read() == b""
     assert caplog.text == ""
+
+
+async def test_closing_tells_a_peer_that_broke_the_protocol_what_it_did():
+    async with raw_opened() as (websocket, peer):
+        peer.send(b"\x81\x81" + KEY + b"a" + b"\x83\x80" + KEY)
+        while websocket.exception() is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await websocket.close(code=4000)
+        assert await peer.read_close() == 1002
+
+
+async def test_a_peer_that_broke_the_protocol_is_told_also_if_nobody_receives():
+    async with raw_opened() as (_, peer):
+        peer.send(b"\x83\x80" + KEY)
+        assert await peer.read_close() == 1002
+    async with raw_opened(timeout=0.02) as (_, peer):
+        peer.send(b"\x81\x81" + KEY + b"a" + b"\x83\x80" + KEY)
+        assert await peer.read_close() == 1002
+
+
+async def test_a_peer_that_broke_the_protocol_and_went_is_told_as_well():
+    async with raw_opened() as (websocket, peer):
+        peer.send(b"\x81\x81" + KEY + b"a" + b"\x83\x80" + KEY)
+        peer.writer.write_eof()
+        assert await peer.read_close() == 1002
+        assert await websocket.receive_str() == "a"
+        assert (await websocket.receive()).type is WSMsgType.ERROR
+        assert websocket.close_code == 1002
 
 
 async def test_a_peer_that_still_sends_can_read_why_it_was_refused():

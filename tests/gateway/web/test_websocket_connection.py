@@ -176,6 +176,9 @@ class Recorder(Listener):
     def on_close(self, code: int, reason: str) -> None:
         self.heard.append(("close", code, reason))
 
+    def on_error(self, error: WebSocketError) -> None:
+        self.heard.append(("error", error.close_code))
+
     def on_pause_writing(self) -> None:
         self.heard.append(("pause",))
 
@@ -692,6 +695,36 @@ async def test_a_peer_that_closed_its_half_is_told_at_once_although_it_does_not_
     peer.read()
     await turn()
     assert len(recorder.heard) == 1
+
+
+BAD = b"\x83\x80" + KEY  # opcode 3 is reserved
+
+
+async def test_with_autoclose_off_the_listener_tells_the_peer_what_it_did_wrong():
+    peer, websocket, recorder = upgraded(autoclose=False)
+    peer.feed(b"\x81\x81" + KEY + b"a" + BAD)
+    assert recorder.heard == [(TEXT, "a"), ("error", 1002)]
+    websocket.send(TEXT, "b")
+    assert peer.take() == b"\x81\x01b"
+    websocket.close(4000, "something else")
+    assert peer.take() == b"\x88\x16\x03\xeaopcode 3 is reserved"
+    assert peer.has_eof
+    assert recorder.heard[-1][:2] == ("closed", 1002)
+    websocket.close()
+    assert peer.take() == b""
+
+
+def test_a_listener_that_does_not_tell_it_has_the_close_timeout():
+    async def scenario() -> None:
+        peer, _, recorder = upgraded(autoclose=False)
+        peer.feed(BAD)
+        await asyncio.sleep(CLOSE_TIMEOUT_S - 0.1)
+        assert recorder.heard == [("error", 1002)]
+        await asyncio.sleep(0.2)
+        assert recorder.heard[-1][:2] == ("closed", 1002)
+        assert peer.take()[:4] == b"\x88\x16\x03\xea"
+
+    run(scenario)
 
 
 def compressed(payload: bytes) -> bytes:

@@ -123,6 +123,7 @@ async def test_a_peer_that_breaks_the_protocol_is_an_error_behind_its_messages(a
     assert message.type is WSMsgType.ERROR
     assert isinstance(message.data, WebSocketError)
     assert inbox.exception is message.data
+    inbox.connection.close()
     assert (await inbox.get()).type is WSMsgType.CLOSED
 
 

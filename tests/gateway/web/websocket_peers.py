@@ -118,7 +118,8 @@ async def echo(request: BaseRequest) -> WebSocketResponse:
     websocket = WebSocketResponse(max_msg_size=2 * BIG)
     await websocket.prepare(request)
     async for message in websocket:
-        await websocket.send_frame(
-            message.data.encode() if message.type is WSMsgType.TEXT else message.data, message.type
-        )
+        if message.type is WSMsgType.TEXT:
+            await websocket.send_str(message.data)
+        elif message.type is WSMsgType.BINARY:
+            await websocket.send_bytes(message.data)
     return websocket
