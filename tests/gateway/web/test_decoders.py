@@ -7,6 +7,8 @@ import zlib
 
 import brotli
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.web.decoders import (
@@ -149,6 +151,26 @@ def test_what_is_not_in_its_coding_is_refused(name):
         decode(make_decoder(coding), wire)
     with pytest.raises(CODING_ERRORS):
         decode(make_decoder(coding), *[wire[i : i + 1] for i in range(len(wire))])
+
+
+@given(
+    st.sampled_from(sorted(ENCODE)),
+    st.binary(max_size=200),
+    st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=3)), max_size=3),
+    st.integers(1, 50),
+)
+def test_whatever_is_sent_is_decoded_or_refused(name, data, damages, size):
+    wire = ENCODE[name](data)
+    for at, put in damages:
+        wire = wire[:at] + put + wire[at + 1 :]
+    decoder = make_decoder(name)
+    pieces = [wire[i : i + size] for i in range(0, len(wire), size)]
+    try:
+        decoded = decode(decoder, *pieces)
+    except CODING_ERRORS:
+        assert damages
+    else:
+        assert decoded == data or damages
 
 
 @pytest.mark.parametrize(

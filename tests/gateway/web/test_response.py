@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -274,3 +275,16 @@ async def test_a_body_changed_meanwhile_is_sent_as_it_was(ask: Any) -> None:
         return response
 
     assert gzip.decompress((await ask(GET_GZIP, handler)).body) == b"x" * 100
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_the_strategy_is_the_handlers(ask: Any, is_chunked: bool) -> None:
+    lengths = []
+    for strategy in (None, zlib.Z_HUFFMAN_ONLY):
+        response = Response(text="abc" * 1000)
+        response.enable_compression(strategy=strategy)
+        if is_chunked:
+            response.enable_chunked_encoding()
+        lengths.append(len((await ask(GET_GZIP, lambda made=response: made)).body))
+
+    assert lengths[1] > 2 * lengths[0]
