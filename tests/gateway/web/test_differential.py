@@ -1,42 +1,36 @@
 """The same handlers and the same bytes on aiohttp and here: the answers agree, but for a table.
 
 The versions compared are aiohttp 3.13 and this one; a difference is either listed below, with its
-reason, or a mistake. Over 400 lines, so that cases, differences and reasons are read together.
+reason, or a mistake. This is the breadth; test_differential_*.py go through one theme each.
 """
 
-import asyncio
 import io
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 
 import pytest
+from aiohttp import web as aiohttp_web
 
 from gateway import web
+from tests.gateway.web.differential import (
+    GET,
+    HOST,
+    LAST,
+    Difference,
+    Handler,
+    Peers,
+    check,
+    post,
+)
 
-aiohttp_web = pytest.importorskip("aiohttp.web")
-
-Handler = Callable[[ModuleType, Any], Awaitable[Any]]
-
-HOST = b"Host: example.org\r\n"
-GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 GET_10 = b"GET / HTTP/1.0\r\n\r\n"
 GET_10_KEEP = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n"
 
-# Sent behind a request that does not end the connection: its answer shows that it lived on.
-LAST = b"GET /last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
-
 SAMPLE_KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"  # RFC 6455 section 1.3
 HANDSHAKE = HOST + b"Upgrade: websocket\r\n" + SAMPLE_KEY
-
-
-def post(body: bytes, *headers: bytes) -> bytes:
-    lines = [b"POST /a/b?c=d%20e HTTP/1.1", b"Host: example.org", *headers]
-    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body), b"", body])
 
 
 def post_chunked(*lines: bytes) -> bytes:
@@ -335,27 +329,6 @@ DIFFERENCES: dict[str, tuple[bytes, bytes, str]] = {
     ),
 }
 
-# A request that is refused before any handler sees it: the status here, and aiohttp's.
-REFUSED: dict[str, tuple[bytes, int, int]] = {
-    "two lengths": (GET[:-2] + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, 400),
-    "length and coding": (
-        GET[:-2] + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-        *(400, 400),
-    ),
-    "signed length": (GET[:-2] + b"Content-Length: +1\r\n\r\n", 400, 400),
-    "coding that is not chunked": (GET[:-2] + b"Transfer-Encoding: gzip\r\n\r\n", 400, 400),
-    "folded header": (GET[:-2] + b"X: a\r\n b\r\n\r\n", 400, 400),
-    "space before the colon": (GET[:-2] + b"X : a\r\n\r\n", 400, 400),
-    "NUL in a header": (GET[:-2] + b"X: a\0b\r\n\r\n", 400, 400),
-    "two Hosts": (GET[:-2] + HOST + b"\r\n", 400, 400),
-    "no version": (b"GET /\r\n\r\n", 505, 400),
-    "unknown method": (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, 400),
-    "long target": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, 400),
-    "long header": (GET[:-2] + b"X: " + b"a" * 9000 + b"\r\n\r\n", 431, 400),
-    "many headers": (GET[:-2] + b"X: a\r\n" * 200 + b"\r\n", 431, 400),
-}
-
-
 # Names of aiohttp.web that belong to its application layer: routes, middlewares, cleanup.
 APPLICATION = {
     *("AbstractResource", "AbstractRoute", "AbstractRouteDef", "AppKey", "AppRunner"),
@@ -374,46 +347,17 @@ def test_every_name_of_the_low_level_server_is_here_or_known_to_be_missing() -> 
     assert all(hasattr(web, name) for name in web.__all__)
 
 
-async def talk(module: ModuleType, handler: Handler, wire: bytes) -> bytes:
-    """Return all that a server of module answers, without what must differ: Date and Server."""
-
-    async def handle(request: Any) -> Any:
-        if request.path == "/last":
-            return module.Response(text="last")
-        return await handler(module, request)
-
-    server = module.Server(handle, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    with closing(listener):
-        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        with closing(writer):
-            is_last = b"close" in wire or wire.startswith(GET_10)
-            writer.write(wire if is_last else wire + LAST)
-            answer = await reader.read()
-    await server.shutdown(1)
-    return re.sub(rb"(Date|Server): [^\r\n]+", rb"\1: *", answer)
+def ending(wire: bytes) -> bytes:
+    """Return wire with what ends its connection, unless it does so itself."""
+    return wire if b"close" in wire or wire.startswith(GET_10) else wire + LAST
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("name", CASES)
-async def test_answers_are_the_same_unless_the_table_says_why_not(name: str) -> None:
+async def test_answers_are_the_same_unless_the_table_says_why_not(name: str, peers: Peers) -> None:
     handler, wire = CASES[name]
 
-    ours, theirs = [await talk(module, handler, wire) for module in (web, aiohttp_web)]
+    ours, theirs = await peers.ask(handler, ending(wire))
 
-    if name not in DIFFERENCES:
-        assert ours == theirs
-    else:
-        only_ours, only_theirs, _ = DIFFERENCES[name]
-        assert only_ours in ours
-        assert only_theirs in theirs
-        assert only_ours not in theirs or only_theirs not in ours
-
-
-@pytest.mark.parametrize("name", REFUSED)
-async def test_what_is_refused_is_refused_by_both(name: str) -> None:
-    wire, status, their_status = REFUSED[name]
-
-    ours, theirs = [await talk(module, text, wire) for module in (web, aiohttp_web)]
-
-    assert [int(answer[9:12]) for answer in (ours, theirs)] == [status, their_status]
-    assert [len(re.findall(rb"HTTP/1\.\d \d", answer)) for answer in (ours, theirs)] == [1, 1]
+    different = DIFFERENCES.get(name)
+    check(ours, theirs, Difference(*different) if different else None)
