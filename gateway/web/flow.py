@@ -22,6 +22,22 @@ class WriteFlow:
         self.is_lost = False
         self._waiters: list[asyncio.Future[None]] = []
 
+    def check(self) -> None:
+        """Raise PeerLeft if what is written would reach nobody."""
+        if self.asyncio_transport.is_closing() or self.is_lost:
+            raise PeerLeft("Cannot write to closing transport")
+
+    async def flush(self) -> None:
+        """Wait until the socket has taken everything that was written; raise as drain() does."""
+        self.check()
+        transport = self.asyncio_transport
+        low_bytes, high_bytes = transport.get_write_buffer_limits()
+        transport.set_write_buffer_limits(0)  # pauses now unless nothing is left, until then
+        try:
+            await self.drain()
+        finally:
+            transport.set_write_buffer_limits(high_bytes, low_bytes)
+
     async def drain(self) -> None:
         """Wait while paused; raise PeerLeft if the peer left or leaves meanwhile."""
         if self.is_lost:

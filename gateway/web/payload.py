@@ -7,13 +7,11 @@ import mimetypes
 import os
 from collections.abc import AsyncIterable
 from pathlib import PurePath
-from typing import Final, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
-from gateway.web.writer import BodyWriter
-
-READ_BYTES: Final = 64 * 1024  # as the body's flow control: one read, then one look at the socket
+from gateway.web.writer import READ_BYTES, BodyWriter
 
 
 class Payload(Protocol):

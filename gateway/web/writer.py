@@ -1,12 +1,18 @@
 """The body of a response, framed as its head announces."""
 
 import asyncio
+import io
 from enum import Enum, auto
+from typing import Final
 
 from gateway.web.coding import STEP_BYTES, Encoder
 from gateway.web.flow import PeerLeft, WriteFlow
+from gateway.web.sendfile import FileSender
+from gateway.web.threads import run_to_end
 from protocol.errors import StateError
 from protocol.http1 import LAST_CHUNK, encode_chunk
+
+READ_BYTES: Final = 64 * 1024  # as the body's flow control: one read, then one look at the socket
 
 
 class Framing(Enum):
@@ -107,6 +113,44 @@ class BodyWriter:
             await (self._flow.drain() if self._flow.is_paused else asyncio.sleep(0))
         return piece[end:]
 
+    async def send_file(
+        self, file: io.FileIO, offset: int, count: int, chunk_size: int = READ_BYTES
+    ) -> None:
+        """Write count bytes of file from offset on, fewer where it ends before or length is less.
+
+        The kernel copies them where it can; otherwise chunk_size bytes at a time are read in a
+        thread. Nothing else may be written meanwhile.
+        """
+        self.flush_head()
+        if self._framing is _EMPTY:
+            return
+        if self._framing is _LENGTH:
+            count = min(count, self._remaining_bytes)
+            sent = await self._send_by_kernel(file, offset, count)
+            offset, count = offset + sent, count - sent
+        while count and (piece := await run_to_end(_read, file, offset, min(count, chunk_size))):
+            await self.write(piece)
+            offset, count = offset + len(piece), count - len(piece)
+
+    async def _send_by_kernel(self, file: io.FileIO, offset: int, count: int) -> int:
+        """Return how many bytes were written until all were, the file ended or sendfile gave up."""
+        sender = await FileSender.open(self._flow)
+        if sender is None:
+            return 0
+        start = self._remaining_bytes
+        try:
+            while count and (sent := await sender.send(file, offset, count)):
+                offset, count = offset + sent, count - sent
+                self._remaining_bytes -= sent
+                self.bytes_sent += sent
+        except PeerLeft:
+            raise
+        except OSError:
+            pass  # not every file can be sent so; where something is amiss, reading tells what
+        finally:
+            sender.close()
+        return start - self._remaining_bytes
+
     async def write_eof(self, data: bytes = b"") -> None:
         """Write the last piece and the end; where the head waited, all of it at once.
 
@@ -153,3 +197,8 @@ class BodyWriter:
         self._head = b""
         self.bytes_sent += len(data)
         self.has_sent_head = self._framing is not None
+
+
+def _read(file: io.FileIO, offset: int, count: int) -> bytes:
+    file.seek(offset)
+    return file.read(count) or b""
