@@ -68,6 +68,7 @@ from gateway.web.exceptions import (
     RequestPayloadError,
 )
 from gateway.web.fields import ETag
+from gateway.web.files import FileResponse
 from gateway.web.forms import FileField
 from gateway.web.parts import BodyPartReader, MultipartReader
 from gateway.web.reader import StreamReader
@@ -101,6 +102,7 @@ __all__ = [
     "ContentCoding",
     "ETag",
     "FileField",
+    "FileResponse",
     "GracefulExit",
     "HTTPAccepted",
     "HTTPBadGateway",

@@ -25,8 +25,8 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 BYTES: Final = (bytes, bytearray, memoryview)
 
-_ACCEPT_ENCODING: Final = istr("Accept-Encoding")
-_CONTENT_RANGE: Final = istr("Content-Range")
+ACCEPT_ENCODING: Final = istr("Accept-Encoding")
+CONTENT_RANGE: Final = istr("Content-Range")
 _VARY: Final = istr("Vary")
 
 
@@ -125,7 +125,7 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         rule = body_rule(request.method, self._status)
         if rule is BodyRule.NOTHING and self._status != 304:
             return
-        if CONTENT_ENCODING in self._headers or _CONTENT_RANGE in self._headers:
+        if CONTENT_ENCODING in self._headers or CONTENT_RANGE in self._headers:
             return
         coding = self._forced_coding or self._negotiate_coding(request)
         if rule is not BodyRule.NOTHING and coding is not ContentCoding.identity:
@@ -134,16 +134,21 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
     def _negotiate_coding(self, request: Answerable) -> ContentCoding:
         """Return what the request likes best; let the headers tell that others may get another."""
         headers = self._headers
-        varies = ",".join(headers.getall(_VARY, ())).lower().replace(" ", "").split(",")
-        if "*" not in varies and "accept-encoding" not in varies:
-            headers.add(_VARY, _ACCEPT_ENCODING)  # RFC 9110 section 12.5.5
-        coding = choose_coding(",".join(request.headers.getall(_ACCEPT_ENCODING, ())))
+        self._vary_by_coding()
+        coding = choose_coding(",".join(request.headers.getall(ACCEPT_ENCODING, ())))
         etag = headers.get(ETAG, "")
         if coding is not ContentCoding.identity and etag.startswith('"'):
             # RFC 9110 section 8.8.3.3: representations in different codings have different strong
             # tags, and all may have the same weak one.
             headers[ETAG] = f"W/{etag}"
         return coding
+
+    def _vary_by_coding(self) -> None:
+        """Say that another Accept-Encoding may get another body: RFC 9110 section 12.5.5."""
+        headers = self._headers
+        varies = ",".join(headers.getall(_VARY, ())).lower().replace(" ", "").split(",")
+        if "*" not in varies and "accept-encoding" not in varies:
+            headers.add(_VARY, ACCEPT_ENCODING)
 
     async def _encode_body(self, coding: ContentCoding) -> None:
         """Have the body encoded while it is written; nobody knows then how long it will be."""

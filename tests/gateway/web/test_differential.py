@@ -339,7 +339,7 @@ APPLICATION = {
     *("patch", "post", "put", "route", "run_app", "static", "view"),
 }
 # Names of its low-level server that are missing: compression, files and forms, Windows.
-MISSING = {"FileResponse", "NamedPipeSite"}
+MISSING = {"NamedPipeSite"}
 
 
 def test_every_name_of_the_low_level_server_is_here_or_known_to_be_missing() -> None:
