@@ -74,7 +74,15 @@ from gateway.web.parts import BodyPartReader, MultipartReader
 from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, json_response
-from gateway.web.runner import BaseRunner, BaseSite, ServerRunner, SockSite, TCPSite, UnixSite
+from gateway.web.runner import (
+    BaseRunner,
+    BaseSite,
+    NamedPipeSite,
+    ServerRunner,
+    SockSite,
+    TCPSite,
+    UnixSite,
+)
 from gateway.web.seams import Receiver
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
@@ -166,6 +174,7 @@ __all__ = [
     "HttpVersion10",
     "HttpVersion11",
     "MultipartReader",
+    "NamedPipeSite",
     "PayloadAccessError",
     "Receiver",
     "RequestHandler",

@@ -7,8 +7,9 @@ import socket
 import ssl
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from yarl import URL
 
@@ -19,6 +20,13 @@ DEFAULT_SHUTDOWN_TIMEOUT_S: Final = 60.0
 DEFAULT_BACKLOG: Final = 128
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Listener(Protocol):
+    """What accepts connections until it is closed: an asyncio.Server, or Windows' for a pipe."""
+
+    def close(self) -> None:
+        """Accept no more; open connections live on."""
 
 
 def _raise_graceful_exit() -> NoReturn:
@@ -171,7 +179,7 @@ class BaseSite(ABC):
         self._runner = runner
         self._ssl_context = ssl_context
         self._backlog = backlog
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     @property
     @abstractmethod
@@ -181,7 +189,8 @@ class BaseSite(ABC):
     @property
     def addresses(self) -> list[object]:
         """What getsockname() says of each listening socket; empty unless started."""
-        return [s.getsockname() for s in self._listener.sockets] if self._listener else []
+        sockets: Iterable[socket.socket] = getattr(self._listener, "sockets", ())
+        return [listening.getsockname() for listening in sockets]
 
     async def start(self) -> None:
         """Begin to listen.
@@ -219,7 +228,7 @@ class BaseSite(ABC):
         return server.shared.settings.head_timeout_s if self._ssl_context is not None else None
 
     @abstractmethod
-    async def _listen(self, server: Server) -> asyncio.Server:
+    async def _listen(self, server: Server) -> Listener:
         """Return what accepts connections for server."""
 
 
@@ -251,7 +260,7 @@ class TCPSite(BaseSite):
     @property
     def port(self) -> int:
         """The port it listens on; before start() the one that was asked for, which may be 0."""
-        sockets = self._listener.sockets if self._listener is not None else ()
+        sockets: Sequence[socket.socket] = getattr(self._listener, "sockets", ())
         bound: int = sockets[0].getsockname()[1] if sockets else self._port
         return bound
 
@@ -260,7 +269,7 @@ class TCPSite(BaseSite):
         """The place as a URL."""
         return str(URL.build(scheme=self._scheme, host=self._host or "0.0.0.0", port=self.port))
 
-    async def _listen(self, server: Server) -> asyncio.Server:
+    async def _listen(self, server: Server) -> Listener:
         return await asyncio.get_running_loop().create_server(
             server,
             self._host,
@@ -297,7 +306,7 @@ class UnixSite(BaseSite):
         """The place, written as a URL whose host is the path."""
         return f"{self._scheme}://unix:{self._path}:"
 
-    async def _listen(self, server: Server) -> asyncio.Server:
+    async def _listen(self, server: Server) -> Listener:
         return await asyncio.get_running_loop().create_unix_server(
             server,
             os.fspath(self._path),
@@ -305,6 +314,38 @@ class UnixSite(BaseSite):
             ssl_handshake_timeout=self._handshake_timeout_s(server),
             backlog=self._backlog,
         )
+
+
+class NamedPipeSite(BaseSite):
+    r"""A named pipe of Windows, such as `\\.\pipe\name`, without a limit for waiting connections.
+
+    Raises RuntimeError where the event loop is no Proactor loop, as everywhere but on Windows.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(
+        self,
+        runner: BaseRunner,
+        path: str,
+        *,
+        shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT_S,
+    ) -> None:
+        if not hasattr(asyncio.get_running_loop(), "start_serving_pipe"):
+            raise RuntimeError("Named pipes need the Proactor loop of Windows")
+        super().__init__(runner, shutdown_timeout=shutdown_timeout)
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The path of the pipe."""
+        return self._path
+
+    async def _listen(self, server: Server) -> Listener:
+        loop: Any = asyncio.get_running_loop()
+        (listener,) = await loop.start_serving_pipe(server, self._path)
+        accepting: Listener = listener
+        return accepting
 
 
 class SockSite(BaseSite):
@@ -336,7 +377,7 @@ class SockSite(BaseSite):
         """The place as a URL, as the socket told it when the site was made."""
         return self._name
 
-    async def _listen(self, server: Server) -> asyncio.Server:
+    async def _listen(self, server: Server) -> Listener:
         return await asyncio.get_running_loop().create_server(
             server,
             sock=self._socket,

@@ -338,12 +338,10 @@ APPLICATION = {
     *("View", "delete", "get", "head", "middleware", "normalize_path_middleware", "options"),
     *("patch", "post", "put", "route", "run_app", "static", "view"),
 }
-# Names of its low-level server that are missing: compression, files and forms, Windows.
-MISSING = {"NamedPipeSite"}
 
 
-def test_every_name_of_the_low_level_server_is_here_or_known_to_be_missing() -> None:
-    assert set(aiohttp_web.__all__) - set(web.__all__) == APPLICATION | MISSING
+def test_every_name_of_the_low_level_server_is_here() -> None:
+    assert set(aiohttp_web.__all__) - set(web.__all__) == APPLICATION
     assert all(hasattr(web, name) for name in web.__all__)
 
 
