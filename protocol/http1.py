@@ -23,6 +23,7 @@ __all__ = [
     "HTTP_10",
     "HTTP_11",
     "LAST_CHUNK",
+    "ChunkEnds",
     "EndOfRequest",
     "Event",
     "HeadLimits",
@@ -81,7 +82,13 @@ class Upgrade(msgspec.Struct, frozen=True):
     tail: bytes
 
 
-Event: TypeAlias = RequestHead | bytes | EndOfRequest | Upgrade | HTTPError
+class ChunkEnds(msgspec.Struct, frozen=True):
+    """The body so far has chunks that end after so many bytes of it, in their order."""
+
+    ends: tuple[int, ...]
+
+
+Event: TypeAlias = RequestHead | bytes | ChunkEnds | EndOfRequest | Upgrade | HTTPError
 
 _END_OF_REQUEST: Final = EndOfRequest()
 
@@ -99,14 +106,16 @@ _HEAD, _BODY, _DONE = _Phase
 class _Message:
     """What llhttp has told of the message in hand; it calls, and its calls are only noted."""
 
-    __slots__ = ("body", "fields", "is_complete", "target")
+    __slots__ = ("body", "body_bytes", "chunk_end", "chunk_ends", "fields", "is_complete", "target")
 
     def __init__(self) -> None:
         self.body: list[bytes] = []
+        self.chunk_ends: list[int] = []
         self.clear()
 
     def clear(self) -> None:
         """Be ready for the next message; pieces of a body that are not taken yet stay."""
+        self.body_bytes = self.chunk_end = 0
         self.target = b""
         self.fields: list[tuple[bytes, bytes]] = []
         self.is_complete = False
@@ -122,6 +131,13 @@ class _Message:
     def on_body(self, body: bytes) -> None:
         """Note a piece of the body."""
         self.body.append(body)
+        self.body_bytes += len(body)
+
+    def on_chunk_complete(self) -> None:
+        """Note the end of a chunk, unless it is the last one, which is empty."""
+        if self.chunk_end != self.body_bytes:
+            self.chunk_end = self.body_bytes
+            self.chunk_ends.append(self.body_bytes)
 
     def on_message_complete(self) -> None:
         """Note the end."""
@@ -328,6 +344,9 @@ class RequestDecoder:
         if pieces:
             events.append(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             self._message.body = []
+        if self._message.chunk_ends:
+            events.append(ChunkEnds(tuple(self._message.chunk_ends)))
+            self._message.chunk_ends = []
 
     def _feed_llhttp(self, data: bytes) -> bool:
         """Give data to llhttp; return whether it ends a head that offers some upgrade."""

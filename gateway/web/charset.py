@@ -20,6 +20,14 @@ _KNOWN: Final = (
 ) - _REFUSED
 
 
+class MalformedTextError(MalformedBodyError, UnicodeDecodeError):
+    """The text of a body is not in its charset."""
+
+    def __init__(self, error: UnicodeDecodeError) -> None:
+        super().__init__(f"The text is not in its charset: {error}")
+        UnicodeDecodeError.__init__(self, *error.args)
+
+
 def find_charset(name: str) -> str:
     """Return a charset by Python's name for it; raise HTTPUnsupportedMediaType where it has none.
 
@@ -34,12 +42,14 @@ def find_charset(name: str) -> str:
 def decode_text(data: bytes, charset: str) -> str:
     """Return data as text.
 
-    Raises HTTPUnsupportedMediaType for an unknown charset, and MalformedBodyError, a ValueError,
-    for data that are not in it.
+    Raises HTTPUnsupportedMediaType for an unknown charset, and MalformedTextError, which is also a
+    UnicodeDecodeError, for data that are not in it.
     """
     try:
         return data.decode(find_charset(charset))
     except LookupError:  # Python's for its codecs that make no text
         raise HTTPUnsupportedMediaType(text=f"415: Unknown charset {charset!a}") from None
+    except UnicodeDecodeError as error:
+        raise MalformedTextError(error) from None
     except UnicodeError as error:
         raise MalformedBodyError(f"The text is not in its charset: {error}") from None

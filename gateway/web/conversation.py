@@ -16,7 +16,7 @@ from gateway.web.reader import StreamReader
 from gateway.web.settings import Shared
 from gateway.web.writer import BodyWriter
 from protocol.errors import HTTPError, StateError
-from protocol.http1 import HTTP_11, EndOfRequest, RequestHead, encode_head
+from protocol.http1 import HTTP_11, ChunkEnds, EndOfRequest, RequestHead, encode_head
 
 # Bytes behind a request that wait for its answer; of more the peer's TCP has to take care.
 MAX_WAITING_BYTES: Final = 64 * 1024
@@ -244,6 +244,10 @@ class Conversation:
             self._awaits_continue = False
             self._await_body()
 
+    def _note_chunks(self, chunks: ChunkEnds) -> None:
+        assert self._body is not None
+        self._body.feed_chunk_ends(chunks.ends)
+
     def _end_body(self, _event: EndOfRequest) -> None:
         assert self._body is not None
         self.deadline = inf
@@ -356,6 +360,7 @@ class Conversation:
 _ON_EVENT: Final[dict[type, Callable[[Conversation, Any], None]]] = {
     RequestHead: Conversation._begin,  # noqa: SLF001
     bytes: Conversation._take_body,  # noqa: SLF001
+    ChunkEnds: Conversation._note_chunks,  # noqa: SLF001
     EndOfRequest: Conversation._end_body,  # noqa: SLF001
     HTTPError: Conversation._break_off,  # noqa: SLF001
 }

@@ -67,7 +67,8 @@ class DecodingReader(StreamReader):
         self._check()
         self._forget()
         self._buffer.clear()
-        await self.wait_eof()
+        while not self._is_ended:
+            await self._wait()
 
     @property
     def _is_decodable(self) -> bool:

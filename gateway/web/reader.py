@@ -1,10 +1,16 @@
 """The body of a request as its handler reads it, bounded."""
 
 import asyncio
+import warnings
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 READ_BUFFER_BYTES: Final = 64 * 1024  # low-water mark, as aiohttp; reading pauses above twice that
+
+# Ends of chunks that are remembered of what is not read yet, a quarter of a megabyte; where there
+# are more, some chunks look like one.
+MAX_CHUNK_ENDS: Final = 8192
 
 
 class StreamReader:
@@ -17,6 +23,8 @@ class StreamReader:
     __slots__ = (
         "_buffer",
         "_callbacks",
+        "_chunk_ends",
+        "_end_waiter",
         "_exception",
         "_is_ended",
         "_low_bytes",
@@ -38,7 +46,9 @@ class StreamReader:
         self._is_ended = False
         self._exception: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._end_waiter: asyncio.Future[None] | None = None  # of all who wait for the end
         self._callbacks: list[Callable[[], None]] = []
+        self._chunk_ends: deque[int] | None = None  # in bytes from the body's beginning
         self.total_raw_bytes = 0
 
     def feed_data(self, data: bytes) -> None:
@@ -48,13 +58,22 @@ class StreamReader:
             self.total_raw_bytes += len(data)
             self._wake()
 
+    def feed_chunk_ends(self, ends: tuple[int, ...]) -> None:
+        """Take note that chunks end after so many bytes of the body."""
+        if self._exception is None and not self.is_coded:
+            known = self._chunk_ends = self._chunk_ends or deque()
+            self._forget_chunks()
+            known.extend(ends[: MAX_CHUNK_ENDS - len(known)])
+            self._wake()
+
     def feed_eof(self) -> None:
         """Take note that the body is whole."""
         self._is_ended = True
         self._wake()
+        self._wake_for_end()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            _call(callback)
 
     def set_exception(self, exc: BaseException) -> None:
         """Let every reading from now on raise exc; what was buffered is gone."""
@@ -63,6 +82,12 @@ class StreamReader:
         self._callbacks.clear()
         self._on_wanted = None
         self._wake()
+        self._wake_for_end()
+
+    @property
+    def total_bytes(self) -> int:
+        """How many bytes of the body there were so far, read or not."""
+        return self.total_raw_bytes
 
     @property
     def is_full(self) -> bool:
@@ -88,14 +113,21 @@ class StreamReader:
     def on_eof(self, callback: Callable[[], None]) -> None:
         """Call callback once the whole body has arrived, at once if it has."""
         if self._is_ended:
-            callback()
+            _call(callback)
         else:
             self._callbacks.append(callback)
 
     async def wait_eof(self) -> None:
-        """Wait until the whole body has arrived; more than fits is waited for in vain."""
-        while not self._is_ended:
-            await self._wait()
+        """Wait until the whole body has arrived, which it does not where it is not read, either."""
+        self._check()
+        if self._is_ended:
+            return
+        if self._on_wanted is not None:
+            self._on_wanted()
+        if self._end_waiter is None:
+            self._end_waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._end_waiter)
+        self._check()
 
     async def read(self, n: int = -1) -> bytes:
         """Return up to n bytes, one at least unless the body ends; all of it for a negative n."""
@@ -125,32 +157,47 @@ class StreamReader:
             missing -= len(piece)
         return b"".join(pieces)
 
-    async def readline(self) -> bytes:
-        """Return a line with its end; the last one may have none."""
-        return await self.readuntil(b"\n")
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        """Return a line with its end; the last one may have none. ValueError for a longer one."""
+        return await self.readuntil(max_size=max_line_length)
 
-    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+    async def readuntil(self, separator: bytes = b"\n", *, max_size: int | None = None) -> bytes:
         """Return the bytes up to and with separator, or to the body's end.
 
-        Raises ValueError for an empty separator, and where the high-water mark comes before it.
+        Raises ValueError for an empty separator, and where they are more than max_size bytes, which
+        is the high-water mark unless it is given.
         """
         if not separator:
             raise ValueError("Separator should be at least one-byte string")
+        limit_bytes = max_size or 2 * self._low_bytes
         searched = 0
         while True:
             self._check()
             found = self._buffer.find(separator, searched)
-            if found >= 0:
-                return self._take(found + len(separator))
-            if len(self._buffer) > 2 * self._low_bytes:
-                raise ValueError("Chunk too big")
-            searched = max(0, len(self._buffer) - len(separator) + 1)
-            if not await self._get_more():
-                return self._take(len(self._buffer))
+            end = found + len(separator) if found >= 0 else len(self._buffer)
+            if end > limit_bytes:
+                raise ValueError(f"Chunk too big: no {separator!r} within {limit_bytes} bytes")
+            searched = max(0, end - len(separator) + 1)
+            if found >= 0 or not await self._get_more():
+                return self._take(end)
 
     async def readchunk(self) -> tuple[bytes, bool]:
-        """Return what is there and False: where a chunk of HTTP ends is nothing a body knows."""
-        return await self.readany(), False
+        """Return what is there of a chunk, waiting if that is nothing, and whether it ends there.
+
+        b"" and True is the end of a chunk that has been read already, b"" and False that of the
+        body. Without chunks, and with a content coding, no chunk ends.
+        """
+        while True:
+            self._check()
+            begin = self.total_raw_bytes - len(self._buffer)
+            while self._chunk_ends:
+                end = self._chunk_ends.popleft()
+                if end >= begin:
+                    return self._take(end - begin), True
+            if self._buffer:
+                return self._take(len(self._buffer)), False
+            if not await self._get_more():
+                return b"", False
 
     async def skip(self) -> None:
         """Wait for the end of the body and drop it."""
@@ -165,7 +212,8 @@ class StreamReader:
         return self._take(n if n >= 0 else len(self._buffer))
 
     def unread_data(self, data: bytes) -> None:
-        """Put data back, to be read next."""
+        """Put data back, to be read next; deprecated."""
+        warnings.warn("unread_data is deprecated", DeprecationWarning, stacklevel=2)
         self._buffer[:0] = data
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
@@ -180,8 +228,8 @@ class StreamReader:
 
     async def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
         """Iterate over what readchunk() returns."""
-        while piece := await self.readany():
-            yield piece, False
+        while (chunk := await self.readchunk()) != (b"", False):
+            yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while line := await self.readline():
@@ -221,6 +269,12 @@ class StreamReader:
             self._waiter = None
         self._check()
 
+    def _forget_chunks(self) -> None:
+        """Forget the ends of chunks that are read and gone."""
+        ends, begin = self._chunk_ends, self.total_raw_bytes - len(self._buffer)
+        while ends and ends[0] < begin:
+            ends.popleft()
+
     def _check(self) -> None:
         if self._exception is not None:
             raise self._exception
@@ -228,3 +282,17 @@ class StreamReader:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _wake_for_end(self) -> None:
+        if self._end_waiter is not None and not self._end_waiter.done():
+            self._end_waiter.set_result(None)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """Call what somebody wants to be called; its failure is told to the event loop only."""
+    try:
+        callback()
+    except Exception as error:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "Exception in a callback for the end of a body", "exception": error}
+        )

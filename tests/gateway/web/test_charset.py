@@ -52,9 +52,10 @@ def test_python_which_forgets_no_name_is_not_asked_for_those_of_peers():
 
 
 @pytest.mark.parametrize(("charset", "data"), [("utf-8", b"\xff"), ("ascii", "č".encode())])
-def test_what_is_not_in_its_charset_is_a_bad_request_and_a_value_error(charset, data):
-    with pytest.raises(ValueError, match="Bad Request") as caught:
+def test_what_is_not_in_its_charset_is_a_bad_request_and_what_decoding_raises(charset, data):
+    with pytest.raises(UnicodeDecodeError) as caught:
         decode_text(data, charset)
     assert isinstance(caught.value, MalformedBodyError)
+    assert caught.value.object == data
     assert caught.value.status == 400
     assert "The text is not in its charset: " in caught.value.text

@@ -583,7 +583,8 @@ async def read_after_the_end(request: BaseRequest) -> Any:
 
 
 async def put_back(request: BaseRequest) -> Any:
-    request.content.unread_data(await request.content.readexactly(4))
+    with pytest.warns(DeprecationWarning, match="unread_data"):
+        request.content.unread_data(await request.content.readexactly(4))
     return Response()
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.web.reader import StreamReader
+from gateway.web.reader import MAX_CHUNK_ENDS, StreamReader
 
 
 class Wanted:
@@ -76,6 +76,93 @@ async def test_a_line_that_does_not_end_is_given_up():
         await reader.readuntil(b"")
 
 
+async def test_a_line_may_be_as_long_as_it_is_allowed_to_be():
+    assert await whole(b"123\n567").readline(max_line_length=4) == b"123\n"
+    for line in (b"1234\n", b"12345"):
+        with pytest.raises(ValueError, match="too big"):
+            await whole(line).readline(max_line_length=4)
+        with pytest.raises(ValueError, match="too big"):
+            await whole(line).readuntil(b"\n", max_size=4)
+
+
+def chunked(*chunks: bytes, low_bytes: int = 4) -> StreamReader:
+    reader = StreamReader(low_bytes)
+    for chunk in chunks:
+        reader.feed_data(chunk)
+        reader.feed_chunk_ends((reader.total_bytes,))
+    return reader
+
+
+async def test_chunks_can_be_told_apart():
+    reader = chunked(b"one", b"two")
+    reader.feed_data(b"th")
+    assert await reader.readchunk() == (b"one", True)
+    assert await reader.read(2) == b"tw"
+    assert await reader.readchunk() == (b"o", True)
+    assert await reader.readchunk() == (b"th", False)
+    waiting = asyncio.create_task(reader.readchunk())
+    await asyncio.sleep(0)
+    reader.feed_chunk_ends((8,))
+    assert await waiting == (b"", True)
+    reader.feed_eof()
+    assert await reader.readchunk() == (b"", False)
+
+
+async def test_a_reader_may_read_across_the_ends_of_chunks():
+    reader = chunked(b"one", b"two", b"three")
+    assert await reader.readexactly(3) == b"one"
+    assert await reader.readchunk() == (b"", True)
+    assert await reader.readexactly(4) == b"twot"
+    reader.feed_eof()
+    assert [chunk async for chunk in reader.iter_chunks()] == [(b"hree", True)]
+
+
+async def test_of_very_many_chunks_some_look_like_one():
+    reader = chunked(*[b"x"] * (MAX_CHUNK_ENDS + 2), low_bytes=2**16)
+    assert await reader.readexactly(MAX_CHUNK_ENDS - 1) == b"x" * (MAX_CHUNK_ENDS - 1)
+    reader.feed_eof()
+    assert [await reader.readchunk() for _ in range(4)] == [
+        *[(b"", True), (b"x", True)],
+        *[(b"xx", False), (b"", False)],
+    ]
+
+
+async def test_the_end_can_be_waited_for_beside_a_reader():
+    reader = StreamReader()
+    reading = asyncio.create_task(reader.readany())
+    waiting = [asyncio.create_task(reader.wait_eof()) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    reader.feed_data(b"one")
+    assert await reading == b"one"
+    reader.feed_eof()
+    await waiting[1]
+    assert waiting[0].cancelled()
+
+
+async def test_waiting_for_the_end_fails_where_reading_would():
+    reader = StreamReader()
+    waiting = asyncio.create_task(reader.wait_eof())
+    await asyncio.sleep(0)
+    reader.set_exception(ValueError("broken"))
+    with pytest.raises(ValueError, match="broken"):
+        await waiting
+    with pytest.raises(ValueError, match="broken"):
+        await reader.wait_eof()
+
+
+async def test_a_callback_that_fails_harms_neither_the_body_nor_another_callback():
+    told, calls = [], []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    reader = StreamReader()
+    for callback in (lambda: 1 / 0, lambda: calls.append("end")):
+        reader.on_eof(callback)
+    reader.feed_eof()
+    reader.on_eof(lambda: 1 / 0)
+    assert calls == ["end"]
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError] * 2
+
+
 async def test_pieces_can_be_iterated_over():
     reader = Wanted(b"one", b"two", low_bytes=0).reader
     assert [piece async for piece in reader.iter_chunked(2)] == [b"on", b"e", b"tw", b"o"]
@@ -91,7 +178,8 @@ async def test_what_is_there_is_read_without_waiting():
 
 async def test_data_can_be_put_back():
     reader = whole(b"two")
-    reader.unread_data(b"one")
+    with pytest.warns(DeprecationWarning, match="unread_data"):
+        reader.unread_data(b"one")
     assert await reader.read() == b"onetwo"
 
 
