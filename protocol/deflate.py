@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from protocol.codes import CloseCode
@@ -79,14 +80,14 @@ def negotiate(headers: Iterable[str]) -> Agreement | None:
     """
     for header in headers:
         for element in ELEMENT.findall(header):
-            parameters = _parse_offer(element)
-            if parameters is not None and (agreement := _accept(parameters)) is not None:
+            offer = _parse_offer(element)
+            if offer is not None and (agreement := _accept(offer)) is not None:
                 return agreement
     return None
 
 
-def _parse_offer(element: str) -> dict[str, str | None] | None:
-    """Return the parameters of an offer, None for another extension or a malformed one."""
+def _parse_offer(element: str) -> tuple[tuple[str, str | None], ...] | None:
+    """Return the parameters of an offer by name, None for another extension or a malformed one."""
     name, *rest = element.split(";")
     if name.strip(" \t") != NAME:
         return None
@@ -99,11 +100,13 @@ def _parse_offer(element: str) -> dict[str, str | None] | None:
         if not PARAMETERS[match[1]](value):
             return None
         parameters[match[1]] = value
-    return parameters
+    return tuple(sorted(parameters.items()))
 
 
-def _accept(parameters: dict[str, str | None]) -> Agreement | None:
+@cache  # one for all connections that agree on the same: there are 360 at the most
+def _accept(offer: tuple[tuple[str, str | None], ...]) -> Agreement | None:
     """Return what is agreed where an offer has parameters; None if we cannot do what it demands."""
+    parameters = dict(offer)
     answer = [NAME]
     # The client's hint that it keeps no context is made binding: then neither do we for it.
     answer += [
