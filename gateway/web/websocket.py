@@ -76,6 +76,7 @@ class WebSocketResponse(StreamResponse):
         compress: bool = True,
         max_msg_size: int = DEFAULT_MAX_MESSAGE_BYTES,
         writer_limit: int = DEFAULT_WRITER_LIMIT_BYTES,
+        decode_text: bool = True,
     ) -> None:
         super().__init__(status=101)
         self._close_timeout_s = timeout
@@ -87,11 +88,12 @@ class WebSocketResponse(StreamResponse):
         self._may_compress = bool(compress)
         self._max_message_bytes = max_msg_size or MAX_64_BYTES
         self._writer_limit_bytes = writer_limit
-        self._inbox = Inbox()
+        self._inbox = Inbox(decode_text=decode_text)
         self._connection: WebSocketConnection | None = None
         self._protocol: str | None = None
         self._agreement: Agreement | None = None
         self._is_closed = False
+        self._is_over = False  # closed, or the peer's close frame was received
         self._closed_count = 0
         self._undrained_bytes = 0
 
@@ -183,7 +185,7 @@ class WebSocketResponse(StreamResponse):
         self._require_connection()
         if self._inbox.is_awaited:
             raise RuntimeError("Concurrent call to receive() is not allowed")
-        if self._is_closed:
+        if self._is_over:
             return self._receive_nothing()
         timeout_s = timeout or self._receive_timeout_s
         if timeout_s:
@@ -196,8 +198,12 @@ class WebSocketResponse(StreamResponse):
         return message
 
     async def receive_str(self, *, timeout: float | None = None) -> str:
-        """Return the next message; raise WSMessageTypeError unless it is TEXT."""
-        return str(await self._receive_data(WSMsgType.TEXT, timeout))
+        """Return the next message; raise WSMessageTypeError unless it is TEXT.
+
+        It is bytes, in UTF-8, if decode_text is false.
+        """
+        text: str = await self._receive_data(WSMsgType.TEXT, timeout)
+        return text
 
     async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
         """Return the next message; raise WSMessageTypeError unless it is BINARY."""
@@ -221,6 +227,7 @@ class WebSocketResponse(StreamResponse):
     async def send_str(self, data: str, compress: int | None = None) -> None:
         """Send a text message; every send raises ConnectionResetError once closing."""
         if not isinstance(data, str):
+            self._require_connection()
             raise TypeError(f"data argument must be str, not {type(data)!r}")
         await self._send(TEXT, data.encode(), compress)
 
@@ -229,6 +236,7 @@ class WebSocketResponse(StreamResponse):
     ) -> None:
         """Send a binary message."""
         if not isinstance(data, bytes | bytearray | memoryview):
+            self._require_connection()
             raise TypeError(f"data argument must be byte-ish, not {type(data)!r}")
         await self._send(BINARY, bytes(data), compress)
 
@@ -238,12 +246,20 @@ class WebSocketResponse(StreamResponse):
         """Send data as JSON in a text message."""
         await self.send_str(dumps(data), compress)
 
+    async def send_json_bytes(
+        self, data: Any, compress: int | None = None, *, dumps: Callable[[Any], bytes]
+    ) -> None:
+        """Send data as JSON in a text message; dumps gives it in UTF-8."""
+        await self._send(TEXT, dumps(data), compress)
+
     async def send_frame(
         self, message: bytes, opcode: WSMsgType, compress: int | None = None
     ) -> None:
         """Send message, encoded already, as TEXT, BINARY, PING or PONG; ValueError for others."""
         if opcode not in SENDABLE_TYPES:
             raise ValueError(f"{opcode!r} cannot be sent as a frame of its own")
+        if isinstance(message, str):
+            raise TypeError("a frame is sent as bytes")
         await self._send(opcode, message, compress)
 
     async def ping(self, message: bytes | str = b"") -> None:
@@ -267,7 +283,7 @@ class WebSocketResponse(StreamResponse):
         if self._is_closed:
             return False
         connection.close(code, message if isinstance(message, str) else message.decode())
-        self._is_closed = True
+        self._is_closed = self._is_over = True
         self._inbox.shut()
         await self._inbox.wait_ended()
         return True
@@ -286,7 +302,7 @@ class WebSocketResponse(StreamResponse):
         """Close what a handler left open that raised, was cancelled or returned something else."""
         connection = self._require_connection()
         if not connection.is_closing:
-            self._is_closed = True
+            self._is_closed = self._is_over = True
             self._inbox.shut()
             code = WSCloseCode.GOING_AWAY if task.cancelled() else WSCloseCode.INTERNAL_ERROR
             connection.close(code)
@@ -324,15 +340,18 @@ class WebSocketResponse(StreamResponse):
 
     def _receive_nothing(self) -> WSMessage:
         """Return that it is over, or nearly; raise RuntimeError for who does not stop asking."""
+        if not self._is_closed:
+            return CLOSING_MESSAGE
         self._closed_count += 1
         if self._closed_count > MAX_CLOSED_COUNT:
             raise RuntimeError("WebSocket connection is closed.")
-        return CLOSED_MESSAGE if self._inbox.is_ended else CLOSING_MESSAGE
+        return CLOSED_MESSAGE
 
     def _receive_end(self, message: WSMessage) -> None:
         """Take note of a message that is none; answer the peer's close frame if that is wanted,
         and its errors.
         """
+        self._is_over = True
         if message.type is WSMsgType.CLOSE:
             if not self._autoclose:
                 return

@@ -30,6 +30,7 @@ class Inbox(Listener):
     """
 
     __slots__ = (
+        "_decode_text",
         "_end_waiter",
         "_flow",
         "_heartbeat",
@@ -44,7 +45,8 @@ class Inbox(Listener):
 
     connection: WebSocketConnection
 
-    def __init__(self) -> None:
+    def __init__(self, *, decode_text: bool = True) -> None:
+        self._decode_text = decode_text
         self.exception: Exception | None = None  # what ended the connection, if an exception did
         self._messages: deque[WSMessage] | None = None
         self._size_bytes = 0
@@ -110,7 +112,9 @@ class Inbox(Listener):
             await self._flow.drain()
 
     def on_message(self, opcode: int, data: str | bytes) -> None:
-        """Keep a message."""
+        """Keep a message; a text as bytes if it is wanted so."""
+        if not self._decode_text and isinstance(data, str):
+            data = data.encode()
         self._put(WSMessage(MESSAGE_TYPES[opcode], data, ""))
 
     def on_ping(self, payload: bytes) -> None:

@@ -6,6 +6,7 @@ Above 400 lines because aiohttp's WebSocketResponse does many things.
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -74,6 +75,23 @@ async def test_messages_are_received_and_sent_as_what_they_are():
         await websocket.send_frame(b"frame", WSMsgType.TEXT)
         got = [await peer.recv() for _ in range(6)]
         assert got == ["text", b"bytes", b"view", '{"a": 1}', "{}", "frame"]
+
+
+async def test_texts_stay_bytes_for_a_handler_that_wants_them_so():
+    async with opened(decode_text=False) as (websocket, peer):
+        for _ in range(3):
+            await peer.send('"\u00e9"')
+        assert await websocket.receive() == (WSMsgType.TEXT, b'"\xc3\xa9"', "")
+        assert await websocket.receive_str() == b'"\xc3\xa9"'
+        assert await websocket.receive_json() == "\u00e9"
+        await peer.send(b"bytes")
+        assert await websocket.receive_bytes() == b"bytes"
+
+
+async def test_json_may_be_encoded_to_bytes():
+    async with opened() as (websocket, peer):
+        await websocket.send_json_bytes("\u00e9", dumps=msgspec.json.encode)
+        assert await peer.recv() == '"\u00e9"'
 
 
 async def test_a_message_of_another_type_than_asked_for_is_an_error():
@@ -296,6 +314,17 @@ async def test_a_handler_that_is_cancelled_closes_with_1001():
     async with serving(handler) as (_, port), connect(f"ws://127.0.0.1:{port}") as peer:
         await peer.wait_closed()
         assert peer.close_code == 1001
+
+
+async def test_after_a_close_frame_that_it_is_to_answer_the_handler_receives_nothing():
+    async with raw_opened(autoclose=False) as (websocket, peer):
+        peer.send(b"\x88\x82" + KEY + b"\x03\xe8")
+        assert (await websocket.receive()).type is WSMsgType.CLOSE
+        for _ in range(10):
+            assert (await websocket.receive()).type is WSMsgType.CLOSING
+        assert not websocket.closed
+        await websocket.send_str("a")
+        assert await peer.read(3) == b"\x81\x01a"
 
 
 @pytest.mark.parametrize("is_waiting", [True, False])
