@@ -20,8 +20,8 @@ _KNOWN: Final = (
 ) - _REFUSED
 
 
-class MalformedTextError(MalformedBodyError, UnicodeDecodeError):
-    """The text of a body is not in its charset."""
+class MalformedTextError(MalformedBodyError, UnicodeDecodeError):  # type: ignore[override]
+    """The text of a body is not in its charset; its reason is that of the response."""
 
     def __init__(self, error: UnicodeDecodeError) -> None:
         super().__init__(f"The text is not in its charset: {error}")
