@@ -3,7 +3,7 @@
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from gateway.web.access_log import AbstractAccessLogger
 from gateway.web.connection import Connection
@@ -23,8 +23,9 @@ from gateway.web.writer import BodyWriter
 from protocol.http1 import RequestHead
 
 Handler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse]]
+# The second is a StreamReader, or None where the request has no body; programs say the former.
 RequestFactory: TypeAlias = Callable[
-    [RequestHead, StreamReader | None, Connection, BodyWriter, "asyncio.Task[None]"], BaseRequest
+    [RequestHead, Any, Connection, BodyWriter, "asyncio.Task[None]"], BaseRequest
 ]
 
 

@@ -5,14 +5,13 @@ import os
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from multidict import istr
 
 from gateway.web.conditions import choose_part, refuse_by_condition
 from gateway.web.head import CONTENT_ENCODING, CONTENT_TYPE, Headers
 from gateway.web.request import BaseRequest
-from gateway.web.seams import Answerable
 from gateway.web.stream_response import ACCEPT_ENCODING, CONTENT_RANGE, StreamResponse
 from gateway.web.threads import run_to_end
 from gateway.web.variants import OpenFile, guess_content_type, open_variant
@@ -62,7 +61,7 @@ class FileResponse(StreamResponse):
         self._path = Path(path)
         self._chunk_size = chunk_size
 
-    async def prepare(self, request: Answerable) -> BodyWriter:
+    async def prepare(self, request: Any) -> BodyWriter:
         """Send the file; a second call for the same request changes nothing.
 
         Raises what StreamResponse.prepare() and write() raise, and OSError where the file is there

@@ -100,14 +100,15 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
             raise AssertionError("Cannot change the status after the headers have been sent")
         self._change_status(status, reason)
 
-    async def prepare(self, request: Answerable) -> BodyWriter:
+    # Any, for what is an Answerable: a program's own class may ask for a BaseRequest here.
+    async def prepare(self, request: Any) -> BodyWriter:
         """Complete the headers and begin the response; return what its body is written to.
 
         A second call for the same request changes nothing. Raises RuntimeError where the response
         belongs to another request or its framing cannot be read by this peer, and ValueError for
         headers that may not be sent; nothing is sent then.
         """
-        writer = request.writer
+        writer: BodyWriter = request.writer
         if self._writer is None:
             if self._compression:
                 await self._start_coding(request)
