@@ -66,8 +66,8 @@ _REFUSALS: Final = {
     "Unexpected whitespace after header value": (400, "A header field goes on in another line"),
 }
 
-# llhttp leaves the body of a request unread that offers any upgrade. These heads, given to it in
-# place of the one it has just seen, make it read that body.
+# llhttp leaves the body of a request unread that offers any upgrade. These heads, given to another
+# in place of the one it has just seen, make that read the body.
 _HEAD_OF_LENGTH: Final = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
 _HEAD_OF_CHUNKS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -298,6 +298,7 @@ class RequestDecoder:
     def _begin_body(self, length: int | None, offers_upgrade: bool) -> None:
         """Get ready for a body of that length, or for chunks, whatever upgrade was offered."""
         if offers_upgrade:
+            self._llhttp = httptools.HttpRequestParser(self._message)
             self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
         self._message.clear()
         if length is None:

@@ -368,6 +368,19 @@ READ = {
         get("Connection: upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: ") + GET,
         [("GET", "/", b"")] * 2,
     ),
+    "upgrade with a body before a close": (
+        get("Connection: upgrade, close", "Upgrade: h2c", "Content-Length: 2") + b"\r\n" + GET,
+        [("GET", "/", b"\r\n")],
+    ),
+    "upgrade with chunks before a close": (
+        get("Connection: close, upgrade", "Upgrade: x", "Transfer-Encoding: chunked")
+        + b"1\r\nx\r\n0\r\n\r\n",
+        [("GET", "/", b"x")],
+    ),
+    "upgrade with a body in HTTP/1.0": (
+        b"PUT / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\nx",
+        [("PUT", "/", b"x")],
+    ),
     "upgrade to a WebSocket": (
         get("Connection: upgrade", "Upgrade: websocket") + GET,
         [("GET", "/", b"")],
