@@ -1,7 +1,5 @@
 """Requests come out whole however their bytes are cut, and what is no request is refused."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +19,7 @@ from protocol.http1 import (
     encode_chunk,
 )
 from tests.protocol.rfc9112 import BROKEN_CHUNKS, GET, POST_CHUNKED, READ, cuts, wire_of
+from tests.protocol.wires import PLACES, cut, wires
 
 HOST = ("Host", "a")
 WEBSOCKET = (("Connection", "keep-alive, Upgrade"), ("Upgrade", "WebSocket"))
@@ -358,14 +357,6 @@ def requests(draw):
     return wire_of(*lines, body=encoded), events
 
 
-def cut(wire, places):
-    ends = sorted({place % (len(wire) + 1) for place in places} | {0, len(wire)})
-    return [wire[start:end] for start, end in pairwise(ends)]
-
-
-PLACES = st.lists(st.integers(0, 2000), max_size=8)
-
-
 @settings(deadline=None)
 @given(st.lists(requests(), max_size=4), PLACES)
 def test_requests_survive_the_round_trip_over_any_cuts(drawn, places):
@@ -381,6 +372,13 @@ def test_a_damaged_request_means_the_same_whatever_the_cuts(drawn, place, damage
     place %= len(wire)
     damaged = wire[:place] + damage + wire[place + 1 :]
     assert decode(cut(damaged, places)) == decode([damaged])
+
+
+@settings(deadline=None)
+@given(st.lists(wires(), max_size=3), PLACES)
+def test_an_odd_request_means_the_same_whatever_the_cuts(drawn, places):
+    wire = b"".join(drawn)
+    assert decode(cut(wire, places)) == decode([wire])
 
 
 @settings(deadline=None)

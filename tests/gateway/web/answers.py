@@ -51,7 +51,11 @@ class Answers(list[Answer]):
         answer = Answer(head)
         finals = sum(earlier.status >= 200 for earlier in self)
         self.append(answer)
-        if not answer.has_body or methods.get(finals) == "HEAD":
+        method = methods.get(finals)
+        if answer.status == 101 or (method == "CONNECT" and answer.status < 300):
+            assert not answer.headers.keys() & {"Content-Length", "Transfer-Encoding"}
+            self._rest = b""  # another protocol
+        if not answer.has_body or method == "HEAD":
             return
         lengths = answer.headers.getall("Content-Length", [])
         codings = answer.headers.getall("Transfer-Encoding", [])
