@@ -10,6 +10,7 @@ from typing import Any, Final
 from multidict import istr
 
 from gateway.web.conditions import choose_part, refuse_by_condition
+from gateway.web.fields import DEFAULT_CONTENT_TYPE
 from gateway.web.head import CONTENT_ENCODING, CONTENT_TYPE, Headers
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import ACCEPT_ENCODING, CONTENT_RANGE, StreamResponse
@@ -150,8 +151,8 @@ class FileResponse(StreamResponse):
             headers[CONTENT_RANGE] = f"bytes {part.start}-{part.stop - 1}/{opened.size}"
         if opened.coding is not None:
             headers[CONTENT_ENCODING] = opened.coding
-        if CONTENT_TYPE not in headers and (media_type := guess_content_type(self._path)):
-            headers[CONTENT_TYPE] = media_type
+        if CONTENT_TYPE not in headers:  # also for HEAD, whose answer nobody completes
+            headers[CONTENT_TYPE] = guess_content_type(self._path) or DEFAULT_CONTENT_TYPE
         self._announce(len(part))
 
     def _announce(self, length: int) -> None:
