@@ -73,7 +73,7 @@ from gateway.web.forms import FileField
 from gateway.web.parts import BodyPartReader, MultipartReader
 from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, json_response
+from gateway.web.response import Response, json_bytes_response, json_response
 from gateway.web.runner import (
     BaseRunner,
     BaseSite,
@@ -85,6 +85,7 @@ from gateway.web.runner import (
 )
 from gateway.web.seams import Receiver
 from gateway.web.server import Server
+from gateway.web.state import RequestKey, ResponseKey
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket import (
@@ -178,8 +179,10 @@ __all__ = [
     "PayloadAccessError",
     "Receiver",
     "RequestHandler",
+    "RequestKey",
     "RequestPayloadError",
     "Response",
+    "ResponseKey",
     "Server",
     "ServerRunner",
     "SockSite",
@@ -194,5 +197,6 @@ __all__ = [
     "WSMsgType",
     "WebSocketReady",
     "WebSocketResponse",
+    "json_bytes_response",
     "json_response",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import warnings
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import msgspec
@@ -19,17 +19,19 @@ from gateway.web.head import Headers
 from gateway.web.parts import MultipartReader
 from gateway.web.reader import StreamReader
 from gateway.web.request_fields import RequestFields
+from gateway.web.state import Key, Stateful
 from gateway.web.urlencoded import parse_urlencoded
 from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion, RequestHead
 
+_UNCHANGED: Final = -1
 CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp
 
 _CONTENT_LENGTH: Final = istr("Content-Length")
 _HOST: Final = istr("Host")
 
 
-class BaseRequest(RequestFields, MutableMapping[str, Any]):
+class BaseRequest(RequestFields, Stateful):
     """One request; a mapping for what handlers want to remember of it.
 
     Nothing is computed before it is asked for: most handlers look at the method and the path.
@@ -65,7 +67,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         client_max_size: int | None = CLIENT_MAX_SIZE,
-        state: dict[str, Any] | None = None,
+        state: dict[Key, Any] | None = None,
         scheme: str | None = None,
         host: str | None = None,
         remote: str | None = None,
@@ -330,7 +332,7 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
         scheme: str | None = None,
         host: str | None = None,
         remote: str | None = None,
-        client_max_size: int | None = None,
+        client_max_size: int | None = _UNCHANGED,
     ) -> Self:
         """Return a request that differs in what is given, with a copy of the state.
 
@@ -350,49 +352,20 @@ class BaseRequest(RequestFields, MutableMapping[str, Any]):
                 (name.encode(), value.encode("utf-8", "surrogateescape"))
                 for name, value in fields.items()
             )
+        if client_max_size == _UNCHANGED:
+            client_max_size = self._client_max_size
         return type(self)(
             msgspec.structs.replace(self._head, **changes),
             self._content,
             self._protocol,
             self._writer,
             self._task,
-            client_max_size=self._client_max_size if client_max_size is None else client_max_size,
+            client_max_size=client_max_size,
             state=dict(self._state or {}),
             scheme=scheme or self._scheme,
             host=host or self._host,
             remote=remote or self._remote,
         )
-
-    # The state.
-
-    def __getitem__(self, key: str) -> Any:
-        if self._state is None:
-            raise KeyError(key)
-        return self._state[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if self._state is None:
-            self._state = {}
-        self._state[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        if self._state is None:
-            raise KeyError(key)
-        del self._state[key]
-
-    def __len__(self) -> int:
-        return len(self._state or ())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._state or ())
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __bool__(self) -> bool:
-        return True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.method} {ascii(self.path)[1:-1]} >"

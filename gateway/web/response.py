@@ -205,3 +205,23 @@ def json_response(
         headers=headers,
         content_type=content_type,
     )
+
+
+def json_bytes_response(
+    data: object = _MISSING,
+    *,
+    dumps: Callable[[Any], bytes],
+    body: bytes | None = None,
+    status: int = 200,
+    reason: str | None = None,
+    headers: Headers | None = None,
+    content_type: str = "application/json",
+) -> Response:
+    """Return a Response with data as dumps encodes it, or with a body that is JSON already."""
+    if data is not _MISSING:
+        if body is not None:
+            raise ValueError("only one of data and body may be given")
+        body = dumps(data)
+    return Response(
+        body=body, status=status, reason=reason, headers=headers, content_type=content_type
+    )

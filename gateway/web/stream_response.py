@@ -2,7 +2,6 @@
 
 import asyncio
 import warnings
-from collections.abc import Iterator, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from multidict import istr
@@ -18,6 +17,7 @@ from gateway.web.head import (
     body_rule,
 )
 from gateway.web.seams import Answerable
+from gateway.web.state import Key, Stateful
 from gateway.web.writer import BodyWriter, Framing
 from protocol.http1 import encode_head
 
@@ -30,13 +30,14 @@ CONTENT_RANGE: Final = istr("Content-Range")
 _VARY: Final = istr("Vary")
 
 
-class StreamResponse(ResponseHead, MutableMapping[str, Any]):
+class StreamResponse(ResponseHead, Stateful):
     """A response whose body the handler writes piece by piece; a mapping for the handler's state.
 
     Its head goes out at prepare(). One instance answers one request.
     """
 
     _sends_head_at_once = True
+    _state: dict[Key, Any] | None = None
     _compression = False
     _forced_coding: ContentCoding | None = None
     _strategy: int | None = None  # of zlib
@@ -46,7 +47,6 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
     ) -> None:
         super().__init__(status=status, reason=reason, headers=headers)
-        self._state: dict[str, Any] = {}
         self._request: Answerable | None = None
         self._writer: BodyWriter | None = None
         self._is_ended = False
@@ -205,26 +205,3 @@ class StreamResponse(ResponseHead, MutableMapping[str, Any]):
         else:
             info = "not prepared"
         return f"<{type(self).__name__} {self.reason} {info}>"
-
-    def __getitem__(self, key: str) -> Any:
-        return self._state[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._state[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._state[key]
-
-    def __len__(self) -> int:
-        return len(self._state)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._state)
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __bool__(self) -> bool:
-        return True

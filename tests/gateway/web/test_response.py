@@ -14,7 +14,7 @@ import pytest
 
 from gateway.web.coding import STEP_BYTES
 from gateway.web.request import BaseRequest
-from gateway.web.response import Response, json_response
+from gateway.web.response import Response, json_bytes_response, json_response
 from gateway.web.stream_response import StreamResponse
 
 GET_11 = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -288,3 +288,12 @@ async def test_the_strategy_is_the_handlers(ask: Any, is_chunked: bool) -> None:
         lengths.append(len((await ask(GET_GZIP, lambda made=response: made)).body))
 
     assert lengths[1] > 2 * lengths[0]
+
+
+def test_json_may_be_bytes_that_an_encoder_made():
+    response = json_bytes_response({"a": 1}, dumps=lambda data: repr(data).encode(), status=201)
+    assert (response.status, response.body) == (201, b"{'a': 1}")
+    assert response.headers["Content-Type"] == "application/json"
+    assert json_bytes_response(body=b"[]", dumps=repr).body == b"[]"
+    with pytest.raises(ValueError, match="only one"):
+        json_bytes_response(1, body=b"1", dumps=repr)
