@@ -1,4 +1,7 @@
-"""Forms over real sockets: values, files, bounds, and what is left behind: nothing."""
+"""Forms over real sockets: values, files, bounds, and what is left behind: nothing.
+
+Over 400 lines, so that all of it shares one way of writing forms and one look at open files.
+"""
 
 import asyncio
 import io
@@ -6,11 +9,13 @@ import os
 import resource
 import shutil
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from gateway.web import forms
 from gateway.web.forms import MAX_FILES, SPOOL_BYTES, FileField
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
@@ -343,6 +348,38 @@ async def test_a_peer_that_vanishes_leaves_no_files(connected, folder, is_cancel
         assert issubclass(await seen, expected)
     assert await closed([])
     assert caplog.records == []
+
+
+async def test_a_file_that_is_being_written_is_closed_only_afterwards(monkeypatch, folder):
+    """Otherwise a file that just moves to the disk would stay open."""
+    has_begun, may_end = threading.Event(), threading.Event()
+    done = []
+
+    class SlowFile(tempfile.SpooledTemporaryFile):
+        def write(self, data):
+            has_begun.set()
+            may_end.wait()
+            done.append("written")
+            return super().write(data)
+
+        def close(self):
+            done.append("closed")
+            super().close()
+
+    monkeypatch.setattr(forms, "SpooledTemporaryFile", SlowFile)
+    files = forms.TemporaryFiles()
+    writing = asyncio.create_task(files.write(files.open(), BIG))
+    await asyncio.to_thread(has_begun.wait)
+    writing.cancel()
+    await asyncio.wait([writing])
+    files.close()
+    await asyncio.to_thread(lambda: None)  # behind the closing, if that has been begun
+    may_end.set()
+    while not done:  # noqa: ASYNC110 - a thread tells of it
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await closed([])
+    assert done == ["written", "closed"]
 
 
 @contextmanager
