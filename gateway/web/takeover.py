@@ -17,10 +17,11 @@ from protocol.http1 import HttpVersion
 class TakeoverResponse(StreamResponse):
     """A response after whose head the connection belongs to receiver: no more HTTP, no task.
 
-    With status 101 exactly the given headers are sent; with any other status the body ends with the
-    connection, so an answer that has no body (to HEAD, or with status 204) is refused. So is one to
-    a request whose body has not arrived, with StateError: nothing is sent then. The bytes in first
-    leave with the head, in one write and before the receiver hears anything.
+    With status 101, and 2xx in answer to CONNECT, exactly the given headers are sent; with any
+    other status the body ends with the connection, so an answer that has no body (to HEAD, or with
+    status 204) is refused. So is one to a request whose body has not arrived, with StateError:
+    nothing is sent then. The bytes in first leave with the head, in one write and before the
+    receiver hears anything.
     """
 
     _sends_head_at_once = False
@@ -43,7 +44,8 @@ class TakeoverResponse(StreamResponse):
 
     def _begin(self, request: Answerable) -> None:
         request.protocol.check_upgradable()
-        if self._status == 101:
+        is_tunnel = request.method == "CONNECT" and 200 <= self._status < 300
+        if is_tunnel or self._status == 101:
             self._send_head(request, Framing.EMPTY, 0)
         else:
             self._headers[CONNECTION] = "close"
