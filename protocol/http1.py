@@ -63,7 +63,12 @@ _REFUSALS: Final = {
     "Expected HTTP/, RTSP/ or ICE/": (400, "There is no version where it should be"),
     "Expected dot": (400, "The version is malformed"),
     "Expected CRLF after version": (400, "The request line goes on behind the version"),
+    "Invalid header token": (400, "The name of a header field is not a token"),
+    "Invalid header field char": (400, "The name of a header field is not a token"),
+    "Invalid header value char": (400, "A header field has a character that no value may have"),
     "Unexpected whitespace after header value": (400, "A header field goes on in another line"),
+    "Missing expected CR after header value": (400, "A header field ends with LF instead of CRLF"),
+    "Missing expected LF after header value": (400, "A header field has a CR that no LF follows"),
 }
 
 # llhttp leaves the body of a request unread that offers any upgrade. These heads, given to another

@@ -38,7 +38,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     handler_cancellation: bool = False  # whether the peer's leaving cancels the handler
     keepalive_timeout: float = 3630.0  # as aiohttp: beyond an hour, so that proxies give up first
     head_timeout_s: float = 30.0  # from a head's first byte, or from accept, to its last
-    body_timeout_s: float = 60.0  # between two pieces of a body; nginx waits as long
+    # Between two pieces of a body, which nginx waits for as long. Chunk extensions and trailers are
+    # none. A body that drips has no other bound: uploads may be slow, and their handlers know how
+    # slow; asyncio.timeout() around the reading is theirs, max_connections the operator's.
+    body_timeout_s: float = 60.0
     write_timeout_s: float = 60.0  # for a peer to read any of an answer; as nginx's send_timeout
     lingering_time: float = 10.0  # for an answered request's unread rest; 0 closes at once
     timeout_ceil_threshold: float = 5.0  # known from aiohttp, without effect here

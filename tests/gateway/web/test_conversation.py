@@ -420,6 +420,31 @@ async def test_a_body_that_stalls_fails_its_reader():
     assert peer.transport.has_eof
 
 
+async def test_chunk_extensions_and_trailers_do_not_keep_a_body_from_stalling():
+    for overhead in (b"1;" + b"a" * 99, b"0\r\nX:" + b"a" * 99):
+        peer = Peer(read_and_respond, body_timeout_s=60)
+        await peer.send(get("/1", "Transfer-Encoding: chunked"))
+        for now in range(61):
+            await peer.send(overhead[now : now + 1])
+            await peer.wait_until(now)
+        assert peer.failures == []
+        await peer.wait_until(61)
+        assert [failure.status for failure in peer.failures] == [408]
+
+
+async def test_empty_lines_do_not_keep_a_connection_open():
+    peer = Peer(head_timeout_s=30, keepalive_timeout=75)
+    await peer.send(get("/1"))
+    for now in range(75):
+        await peer.send(b"\r\n" if now % 2 else b"\r")
+        await peer.send(b"" if now % 2 else b"\n")
+        assert await peer.wait_until(now) == b""
+    assert peer.transport.end is None
+    await peer.wait_until(76)
+    assert peer.transport.end == "closed"
+    assert (await Peer().send(b"\r\n" * 513)).startswith(b"HTTP/1.1 400 ")
+
+
 async def test_a_body_that_the_handler_does_not_read_does_not_stall():
     gate = Gate(read_and_respond)
     peer = Peer(gate, body_timeout_s=60, read_bufsize=1)
