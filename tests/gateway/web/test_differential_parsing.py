@@ -85,7 +85,7 @@ def refused_there():
 
     def feed(wire):
         protocol = base_protocol.BaseProtocol(loop)
-        parser = http_parser.HttpRequestParser(protocol, loop, 2**16)
+        parser = http_parser.HttpRequestParser(protocol, loop, 2**16, auto_decompress=False)
         try:
             parser.feed_data(wire)
         except exceptions.HttpProcessingError as error:
