@@ -28,8 +28,9 @@ from gateway.web.websocket_message import (
     WSMessageTypeError,
     WSMsgType,
 )
+from gateway.web.websocket_outbox import Outbox
 from gateway.web.writer import Framing
-from protocol.deflate import Agreement, negotiate
+from protocol.deflate import negotiate
 from protocol.frames import BINARY, MAX_64_BYTES, PING, PONG, TEXT
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 
@@ -91,7 +92,7 @@ class WebSocketResponse(StreamResponse):
         self._inbox = Inbox(decode_text=decode_text)
         self._connection: WebSocketConnection | None = None
         self._protocol: str | None = None
-        self._agreement: Agreement | None = None
+        self._outbox: Outbox | None = None  # where compression was agreed upon
         self._is_closed = False
         self._is_over = False  # closed, or the peer's close frame was received
         self._closed_count = 0
@@ -115,7 +116,7 @@ class WebSocketResponse(StreamResponse):
     @property
     def compress(self) -> int:
         """The window bits agreed upon for what is sent compressed; 0 if nothing is."""
-        return self._agreement.server_window_bits if self._agreement is not None else 0
+        return self._outbox.window_bits if self._outbox is not None else 0
 
     def exception(self) -> BaseException | None:
         """Return what ended the connection, if an exception did."""
@@ -171,7 +172,9 @@ class WebSocketResponse(StreamResponse):
             raise
         finally:
             if self.prepared:
-                self._connection, self._agreement = connection, agreement
+                self._connection = connection
+                if agreement is not None:
+                    self._outbox = Outbox(connection, agreement.server_window_bits)
         self._inbox.start_heartbeat(self._heartbeat_s)
         request.task.add_done_callback(self._on_handler_end)
 
@@ -313,19 +316,16 @@ class WebSocketResponse(StreamResponse):
         return self._connection
 
     async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
-        """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly.
-
-        It is compressed and written before anything is awaited: no other send comes between, and
-        cancelling changes nothing about it.
-        """
+        """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
         connection = self._require_connection()
         if self._is_closed or connection.is_closing:
             raise PeerLeft("Cannot write to closing transport")
-        if self._agreement is not None and compress != 0 and opcode <= BINARY:
-            self._undrained_bytes += connection.send_deflated(opcode, payload)
-        else:
+        if self._outbox is None or opcode > BINARY:
             connection.send(opcode, payload)
             self._undrained_bytes += len(payload)
+        else:
+            sending = self._outbox.send(opcode, payload, is_deflated=compress != 0)
+            self._undrained_bytes += await sending
         if self._undrained_bytes > self._writer_limit_bytes:
             self._undrained_bytes = 0
             await self._inbox.drain()

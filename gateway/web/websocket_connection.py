@@ -183,6 +183,14 @@ class WebSocketConnection:
         self.asyncio_transport.write(frame)
         return len(frame)
 
+    def write_deflated(self, frame: bytes) -> None:
+        """Write a frame of what deflate_message gave, for this connection or for many; do nothing
+        once closing.
+        """
+        if self._websocket.state < CLOSE_SENT:
+            self._websocket.forget_sent()
+            self.asyncio_transport.write(frame)
+
     def close(self, code: int = CloseCode.OK, reason: str = "") -> None:
         """Begin the closing handshake, or answer the peer's close frame; do nothing once closing.
 
