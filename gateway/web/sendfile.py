@@ -40,7 +40,10 @@ class FileSender:
         if not _CAN_SEND_FILES or socket is None or transport.get_extra_info("sslcontext"):
             return None
         await flow.flush()
-        return cls(flow, os.dup(socket.fileno()))
+        try:
+            return cls(flow, os.dup(socket.fileno()))
+        except OSError:  # there are too many; reading needs none
+            return None
 
     def close(self) -> None:
         """Give the socket back to the asyncio transport."""

@@ -1,6 +1,7 @@
 """Files larger than any buffer, on every kind of socket, to peers that read, wait or leave."""
 
 import asyncio
+import io
 import logging
 import os
 import ssl
@@ -15,6 +16,8 @@ from gateway.web.files import SMALL_BYTES, FileResponse
 from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, TCPSite, UnixSite
 from gateway.web.server import Server
+from gateway.web.stream_response import StreamResponse
+from tests.gateway.web.ledger import reset, watched
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -114,6 +117,21 @@ async def test_a_large_file_in_chunks_where_the_handler_wants_them(talk, large):
     assert b"Content-Length" not in head
     first, second = large.read_bytes()[:SMALL_BYTES], bytes(SMALL_BYTES)
     assert body == b"10000\r\n" + first + b"\r\n10000\r\n" + second + b"\r\n0\r\n\r\n"
+
+
+async def test_no_more_of_a_file_is_written_than_was_announced(talk, large):
+    async def handler(request):
+        response = StreamResponse()
+        response.content_length = 5
+        writer = await response.prepare(request)
+        with io.FileIO(large) as file:
+            await writer.send_file(file, 0, LARGE)
+        await response.write_eof()
+        return response
+
+    answers = await talk(handler, GET + LAST)
+    assert answers.count(b"\r\n\r\n0.\0\0\0") == 2
+    assert answers.endswith(b"\r\n\r\n0.\0\0\0")
 
 
 async def test_an_answer_without_body_has_none(talk, large):
@@ -328,10 +346,25 @@ async def test_files_are_sent_over_a_unix_socket(runner, large, tmp_path):
     assert await read_both(*await asyncio.open_unix_connection(tmp_path / "s"), large)
 
 
-async def test_a_file_that_the_kernel_cannot_send_is_read(connected, large, monkeypatch):
+@pytest.mark.parametrize("name", ["sendfile", "dup"])
+async def test_a_file_that_the_kernel_cannot_send_is_read(connected, large, name, monkeypatch):
     def refuse(*args):
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(os, "sendfile", refuse)
+    monkeypatch.setattr(os, name, refuse)
     async with connected(sending(large)) as streams:
         assert await read_both(*streams, large)
+
+
+@pytest.mark.parametrize("size", [SMALL_BYTES, LARGE])
+async def test_peers_that_leave_at_any_moment_leave_nothing_behind(large, size):
+    with large.open("r+b") as file:
+        file.truncate(size)
+    async with watched(sending(large)) as watch:
+        for count in (0, 1, 1000, SMALL_BYTES, 10 * 2**20):
+            client = watch.connect(GET)
+            missing = min(count, size)
+            while missing:
+                missing -= len(await asyncio.to_thread(client.recv, missing))
+            reset(client)
+            await watch.gone()

@@ -100,6 +100,37 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
     assert count_descriptors() == descriptors_count
 
 
+def swap_after(monkeypatch, name, path, replace):
+    """Let replace() take place of path right after the next os.name(path)."""
+    look = getattr(os, name)
+
+    def look_and_swap(other, *args, **kwargs):
+        found = look(other, *args, **kwargs)
+        if str(other) == str(path):
+            monkeypatch.undo()
+            path.unlink()
+            replace()
+        return found
+
+    monkeypatch.setattr(os, name, look_and_swap)
+
+
+def test_a_fifo_that_takes_the_place_of_a_file_keeps_nobody_waiting(path, monkeypatch):
+    descriptors_count = count_descriptors()
+    swap_after(monkeypatch, "stat", path, lambda: os.mkfifo(path))
+    with pytest.raises(PermissionError):
+        open_variant(path, "")
+    assert count_descriptors() == descriptors_count
+
+
+def test_a_link_that_takes_the_place_of_a_sibling_is_not_followed(path, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"secret")
+    add_sibling(path, ".gz", b"zipped")
+    sibling = tmp_path / "a.txt.gz"
+    swap_after(monkeypatch, "lstat", sibling, lambda: sibling.symlink_to(tmp_path / "secret"))
+    assert read(path, "gzip")[0] == b"plain"
+
+
 LIKINGS = [
     ("", []),
     ("gzip", ["gzip"]),
