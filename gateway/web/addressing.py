@@ -5,7 +5,7 @@ from yarl import URL
 
 def parse_target(target: str) -> URL:
     """Return a valid target as a relative URL; what is encoded stays so. RFC 9112 section 3.2."""
-    if (absolute := parse_absolute(target)) is not None:
+    if target[0] != "/" and (absolute := parse_absolute(target)) is not None:
         path, query, fragment = absolute.raw_path, absolute.raw_query_string, ""
     else:
         rest, _, fragment = target.partition("#")
@@ -15,7 +15,7 @@ def parse_target(target: str) -> URL:
 
 def parse_absolute(target: str) -> URL | None:
     """Return a target that names a host, too, as it is; None for others. RFC 9112 3.2.2."""
-    return URL(target, encoded=True) if target[0] != "/" and "://" in target else None
+    return URL(target, encoded=True) if "://" in target and target[0] != "/" else None
 
 
 def address_of(name: object) -> str:

@@ -68,10 +68,8 @@ class Responder:
             response: StreamResponse | None
             try:
                 response = await self.handler(request)
-                if not isinstance(response, StreamResponse):
-                    raise TypeError(f"A handler must return a response, not {response!r}")
-                if isinstance(response, HTTPException):
-                    _warn_of_returning()
+                if type(response) is not Response:  # most are, and an abstract class is slow to ask
+                    _check_returned(response)
                 await response.prepare(request)
                 await response.write_eof()
             except Exception as error:
@@ -141,6 +139,10 @@ def _closing(response: Response) -> Response:
     return response
 
 
-def _warn_of_returning() -> None:
-    message = "Returning an HTTPException is deprecated: raise it"
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
+def _check_returned(response: object) -> None:
+    """Raise TypeError for what is no response; warn of what should have been raised."""
+    if not isinstance(response, StreamResponse):
+        raise TypeError(f"A handler must return a response, not {response!r}")
+    if isinstance(response, HTTPException):
+        message = "Returning an HTTPException is deprecated: raise it"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)

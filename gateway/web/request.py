@@ -132,8 +132,9 @@ class BaseRequest(RequestFields, Stateful):
     @property
     def url(self) -> URL:
         """The absolute URL; an absolute target as it is, whatever the connection."""
-        absolute = parse_absolute(self._head.target)
-        if absolute is not None and self._scheme is self._host is None:
+        target = self._head.target  # most are a path: no call for those
+        is_changed = self._scheme is not None or self._host is not None
+        if target[0] != "/" and not is_changed and (absolute := parse_absolute(target)) is not None:
             return absolute
         # Not by joining: the path //other/ would name another host then.
         return URL.build(
@@ -159,7 +160,8 @@ class BaseRequest(RequestFields, Stateful):
         """The host with its port as the target names it, or Host; else the local address."""
         if self._host is not None:
             return self._host
-        if (absolute := parse_absolute(self._head.target)) is not None:
+        target = self._head.target
+        if target[0] != "/" and (absolute := parse_absolute(target)) is not None:
             return absolute.host_port_subcomponent or ""
         host = self._head.headers.get(_HOST)
         return address_of(self.get_extra_info("sockname")) if host is None else host

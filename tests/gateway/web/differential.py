@@ -5,7 +5,7 @@ What must differ, the values of Date and Server, is replaced before anything is 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -57,9 +57,10 @@ def post_chunks(chunks: Iterable[bytes], *headers: bytes, trailers: bytes = b"")
 
 
 class Peers:
-    """Both servers, listening; they hand every request to the same handler at a time."""
+    """Both servers, or those of modules; they hand every request to the same handler at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[ModuleType] = MODULES) -> None:
+        self._modules = modules
         self._handler: Handler | None = None
         self._addresses: list[Any] = []
 
@@ -67,7 +68,7 @@ class Peers:
     async def listening(self, **options: Any) -> AsyncIterator["Peers"]:
         """Listen until the end of the context."""
         loop = asyncio.get_running_loop()
-        servers = [self._server(module, **options) for module in MODULES]
+        servers = [self._server(module, **options) for module in self._modules]
         listeners = [await loop.create_server(server, "127.0.0.1", 0) for server in servers]
         self._addresses = [listener.sockets[0].getsockname() for listener in listeners]
         yield self
