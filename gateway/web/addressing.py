@@ -21,3 +21,14 @@ def parse_absolute(target: str) -> URL | None:
 def address_of(name: object) -> str:
     """Return the host of a socket's name, or what name a socket of another family has."""
     return str(name[0]) if isinstance(name, tuple) else str(name or "")
+
+
+def host_of(name: object) -> str:
+    """Return the address in a socket's name as a URL has it; `localhost` where there is none.
+
+    RFC 3986 section 3.2.2: an IPv6 address stands in brackets, and has no zone.
+    """
+    if not isinstance(name, tuple):
+        return "localhost"
+    address = str(name[0]).partition("%")[0]
+    return f"[{address}]" if ":" in address else address

@@ -10,7 +10,7 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, istr
 from yarl import URL
 
-from gateway.web.addressing import address_of, parse_absolute, parse_target
+from gateway.web.addressing import address_of, host_of, parse_absolute, parse_target
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
@@ -164,7 +164,7 @@ class BaseRequest(RequestFields, Stateful):
         if target[0] != "/" and (absolute := parse_absolute(target)) is not None:
             return absolute.host_port_subcomponent or ""
         host = self._head.headers.get(_HOST)
-        return address_of(self.get_extra_info("sockname")) if host is None else host
+        return host_of(self.get_extra_info("sockname")) if host is None else host
 
     @property
     def remote(self) -> str:

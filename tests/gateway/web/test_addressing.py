@@ -3,7 +3,7 @@
 import pytest
 from yarl import URL
 
-from gateway.web.addressing import address_of, parse_absolute, parse_target
+from gateway.web.addressing import address_of, host_of, parse_absolute, parse_target
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_a_socket_has_the_host_of_its_name_or_its_whole_name():
     assert address_of(("::1", 80, 0, 0)) == "::1"
     assert address_of("/run/socket") == "/run/socket"
     assert address_of(None) == ""
+
+
+def test_the_name_of_a_socket_becomes_a_host_that_a_url_can_hold():
+    assert host_of(("127.0.0.1", 80)) == "127.0.0.1"
+    assert host_of(("::1", 80, 0, 0)) == "[::1]"
+    assert host_of(("fe80::1%eth0", 80, 0, 2)) == "[fe80::1]"
+    assert host_of("/run/socket") == host_of(None) == "localhost"

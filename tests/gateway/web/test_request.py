@@ -101,7 +101,8 @@ async def test_the_host_is_the_one_that_the_peer_named():
     assert get().host == "example.org:8080"
     assert get(target="http://a.example:81/").host == "a.example:81"
     assert request_of("GET / HTTP/1.0").host == "192.0.2.2"
-    assert request_of("GET / HTTP/1.0", extra={"sockname": "/path"}).host == "/path"
+    unnamed = request_of("GET / HTTP/1.0", extra={"sockname": "/path"})
+    assert (unnamed.host, str(unnamed.url)) == ("localhost", "http://localhost/")
     assert request_of("GET / HTTP/1.0").version == HTTP_10
 
 
