@@ -63,16 +63,17 @@ class Peers:
         self._modules = modules
         self._handler: Handler | None = None
         self._addresses: list[Any] = []
+        self.servers: list[Any] = []
 
     @asynccontextmanager
     async def listening(self, **options: Any) -> AsyncIterator["Peers"]:
         """Listen until the end of the context."""
         loop = asyncio.get_running_loop()
-        servers = [self._server(module, **options) for module in self._modules]
-        listeners = [await loop.create_server(server, "127.0.0.1", 0) for server in servers]
+        self.servers = [self._server(module, **options) for module in self._modules]
+        listeners = [await loop.create_server(server, "127.0.0.1", 0) for server in self.servers]
         self._addresses = [listener.sockets[0].getsockname() for listener in listeners]
         yield self
-        for listener, server in zip(listeners, servers, strict=True):
+        for listener, server in zip(listeners, self.servers, strict=True):
             listener.close()
             await server.shutdown(1)
 
@@ -85,17 +86,37 @@ class Peers:
 
         return module.Server(handle, **{"access_log": None, **options})
 
-    async def ask(self, handler: Handler, wire: bytes) -> list[bytes]:
-        """Return all that ours and theirs answer until they close."""
-        self._handler = handler
-        return [await self._talk(address, wire) for address in self._addresses]
+    async def ask(
+        self,
+        handler: Handler,
+        wire: bytes,
+        *,
+        piece_bytes: int | None = None,
+        is_last: bool = False,
+    ) -> list[bytes]:
+        """Return all that each answers until it closes.
 
-    async def _talk(self, address: Any, wire: bytes) -> bytes:
+        wire is sent in pieces, if wanted. With is_last nothing follows it, which the server hears.
+        """
+        self._handler = handler
+        pieces = [wire]
+        if piece_bytes is not None:
+            pieces = [wire[i : i + piece_bytes] for i in range(0, len(wire), piece_bytes)]
+        return [await self._talk(address, pieces, is_last) for address in self._addresses]
+
+    async def _talk(self, address: Any, pieces: list[bytes], is_last: bool) -> bytes:
         reader, writer = await asyncio.open_connection(*address)
         with closing(writer):
-            writer.write(wire)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0)  # without it asyncio would join them
             async with bounded():
-                answer = await reader.read()
+                if is_last:
+                    answer = await reader.readuntil(b"\r\n\r\n")
+                    writer.write_eof()
+                    answer += await reader.read()
+                else:
+                    answer = await reader.read()
         return re.sub(rb"(Date|Server): [^\r\n]+", rb"\1: *", answer)
 
 

@@ -368,3 +368,17 @@ def test_json_responses_are_the_same(name: str) -> None:
     ]
 
     assert ours == theirs
+
+
+DEPRECATED: dict[str, Callable[[ModuleType], object]] = {
+    "body of an exception": lambda module: module.HTTPNotFound(body=b"x"),
+    "size of chunks": lambda module: module.StreamResponse().enable_chunked_encoding(10),
+    "bool for a coding": lambda module: module.Response().enable_compression(True),
+}
+
+
+@pytest.mark.parametrize("name", DEPRECATED)
+def test_what_is_deprecated_there_is_deprecated_here(name: str) -> None:
+    for module in MODULES:
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            DEPRECATED[name](module)
