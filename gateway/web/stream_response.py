@@ -86,7 +86,8 @@ class StreamResponse(ResponseHead, Stateful):
         forced is sent whatever the request accepts; a bool is deprecated. strategy is zlib's.
         """
         if isinstance(force, bool):
-            warnings.warn("force should be a ContentCoding", DeprecationWarning, stacklevel=2)
+            message = "A bool for force is deprecated, use a ContentCoding"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
             force = ContentCoding.deflate if force else ContentCoding.identity
         elif not isinstance(force, ContentCoding | None):
             raise AssertionError(f"force must be a ContentCoding or None, not {force!r}")
