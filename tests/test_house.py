@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
 # Folders of tests that mirror no package, each with the reason.
 TEST_FOLDERS_OF_THEIR_OWN = {
     "autobahn": "runs a test-suite from outside against the whole",
+    "gateway/web/differential": "compares the whole of gateway.web with aiohttp",
     "gateway/web/programs": "programs as users write them, which the tests beside it check and run",
 }
 MEANINGLESS_NAMES = {"base", "common", "helpers", "misc", "types", "util", "utils"}

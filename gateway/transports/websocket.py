@@ -14,7 +14,7 @@ from gateway.stream import Stream
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
-from gateway.web.websocket_connection import Listener, WebSocketConnection
+from gateway.web.websocket.connection import Listener, WebSocketConnection
 from protocol.codes import CloseCode, Disconnect, ErrorCode
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge

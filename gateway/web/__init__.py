@@ -1,7 +1,9 @@
 """A low-level asyncio HTTP/1.1 and WebSocket server with the names of aiohttp.web."""
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
-from gateway.web.coding import ContentCoding
+from gateway.web.body.coding import ContentCoding
+from gateway.web.body.errors import PayloadAccessError, RequestPayloadError
+from gateway.web.body.reader import StreamReader
 from gateway.web.connection import Connection
 from gateway.web.connection import Connection as RequestHandler
 from gateway.web.exceptions import (
@@ -64,14 +66,11 @@ from gateway.web.exceptions import (
     HTTPUseProxy,
     HTTPVariantAlsoNegotiates,
     HTTPVersionNotSupported,
-    PayloadAccessError,
-    RequestPayloadError,
 )
 from gateway.web.fields import ETag
-from gateway.web.files import FileResponse
-from gateway.web.forms import FileField
-from gateway.web.parts import BodyPartReader, MultipartReader
-from gateway.web.reader import StreamReader
+from gateway.web.files.response import FileResponse
+from gateway.web.forms.form import FileField
+from gateway.web.forms.parts import BodyPartReader, MultipartReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, json_bytes_response, json_response
 from gateway.web.runner import (
@@ -88,7 +87,7 @@ from gateway.web.server import Server
 from gateway.web.state import RequestKey, ResponseKey
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
-from gateway.web.websocket import (
+from gateway.web.websocket.response import (
     WebSocketReady,
     WebSocketResponse,
     WSCloseCode,

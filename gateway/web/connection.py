@@ -8,12 +8,12 @@ from functools import partial
 from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import Any, Final, Protocol
 
+from gateway.web.body.reader import StreamReader
+from gateway.web.body.writer import BodyWriter
 from gateway.web.conversation import Conversation
 from gateway.web.flow import PeerLeft
-from gateway.web.reader import StreamReader
 from gateway.web.seams import Receiver
 from gateway.web.settings import Shared
-from gateway.web.writer import BodyWriter
 from protocol.errors import StateError
 from protocol.http1 import RequestHead
 

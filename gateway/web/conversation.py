@@ -7,14 +7,14 @@ from http import HTTPStatus
 from math import inf
 from typing import Any, Final, TypeAlias
 
-from gateway.web.decoders import find_decoder
-from gateway.web.decoding_reader import DecodingReader
-from gateway.web.exceptions import PayloadAccessError, RequestPayloadError
+from gateway.web.body.decoders import find_decoder
+from gateway.web.body.decoding_reader import DecodingReader
+from gateway.web.body.errors import PayloadAccessError, RequestPayloadError
+from gateway.web.body.reader import StreamReader
+from gateway.web.body.writer import BodyWriter
 from gateway.web.flow import PeerLeft, WriteFlow
 from gateway.web.intake import Intake
-from gateway.web.reader import StreamReader
 from gateway.web.settings import Shared
-from gateway.web.writer import BodyWriter
 from protocol.errors import HTTPError, StateError
 from protocol.http1 import HTTP_11, ChunkEnds, EndOfRequest, RequestHead, encode_head
 

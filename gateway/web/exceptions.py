@@ -10,22 +10,6 @@ from gateway.web.head import Headers
 from gateway.web.response import Response
 
 
-class PayloadAccessError(Exception):
-    """The body of a request was read after its response had been sent."""
-
-
-class RequestPayloadError(Exception):
-    """The body of a request is malformed, too late, or not what its coding says.
-
-    A handler that lets it pass answers with status, and the connection closes.
-    """
-
-    def __init__(self, message: str = "", status: int = 400) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-
-
 class GracefulExit(SystemExit):
     """A signal asked the process to end."""
 

@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from gateway.web.access_log import AbstractAccessLogger
+from gateway.web.body.errors import RequestPayloadError
+from gateway.web.body.reader import StreamReader
+from gateway.web.body.writer import BodyWriter
 from gateway.web.connection import Connection
 from gateway.web.error_pages import failure_page
 from gateway.web.exceptions import (
     HTTPException,
     HTTPGatewayTimeout,
-    RequestPayloadError,
 )
 from gateway.web.flow import PeerLeft
-from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.settings import Settings
 from gateway.web.stream_response import StreamResponse
-from gateway.web.writer import BodyWriter
 from protocol.http1 import RequestHead
 
 Handler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse]]

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 
 from multidict import CIMultiDict, istr
 
-from gateway.web.coding import ContentCoding
+from gateway.web.body.coding import ContentCoding
+from gateway.web.body.writer import Framing
 from gateway.web.cookies import EXPIRED, set_cookie
 from gateway.web.fields import (
     DEFAULT_CONTENT_TYPE,
@@ -26,7 +27,6 @@ from gateway.web.fields import (
     parse_etag,
     parse_http_date,
 )
-from gateway.web.writer import Framing
 from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
 
 SERVER_SOFTWARE: Final = "realtime-gateway"

@@ -11,17 +11,17 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, 
 from yarl import URL
 
 from gateway.web.addressing import address_of, host_of, parse_absolute, parse_target
+from gateway.web.body.reader import StreamReader
+from gateway.web.body.writer import BodyWriter
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
-from gateway.web.forms import BodyPieces, Form, read_form
+from gateway.web.forms.form import BodyPieces, Form, read_form
+from gateway.web.forms.parts import MultipartReader
+from gateway.web.forms.urlencoded import parse_urlencoded
 from gateway.web.head import Headers
-from gateway.web.parts import MultipartReader
-from gateway.web.reader import StreamReader
 from gateway.web.request_fields import RequestFields
 from gateway.web.state import Key, Stateful
-from gateway.web.urlencoded import parse_urlencoded
-from gateway.web.writer import BodyWriter
 from protocol.http1 import HttpVersion, RequestHead
 
 _UNCHANGED: Final = -1

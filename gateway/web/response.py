@@ -7,12 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final
 
-from gateway.web.coding import STEP_BYTES, ContentCoding, Encoder
+from gateway.web.body.coding import STEP_BYTES, ContentCoding, Encoder
+from gateway.web.body.payload import Payload, payload_of
+from gateway.web.body.writer import BodyWriter
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
 from gateway.web.head import CONTENT_LENGTH, CONTENT_TYPE, BodyRule, Headers, body_rule
-from gateway.web.payload import Payload, payload_of
 from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
-from gateway.web.writer import BodyWriter
 
 _MISSING: Final = object()
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from multidict import CIMultiDictProxy
 
-from gateway.web.writer import BodyWriter
+from gateway.web.body.writer import BodyWriter
 from protocol.http1 import HttpVersion
 
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import msgspec
 
-from gateway.web.reader import READ_BUFFER_BYTES
+from gateway.web.body.reader import READ_BUFFER_BYTES
 from protocol.http1 import HeadLimits
 
 

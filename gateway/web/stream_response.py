@@ -6,7 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from multidict import istr
 
-from gateway.web.coding import ContentCoding, Encoder, choose_coding
+from gateway.web.body.coding import ContentCoding, Encoder, choose_coding
+from gateway.web.body.writer import BodyWriter, Framing
 from gateway.web.head import (
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -18,7 +19,6 @@ from gateway.web.head import (
 )
 from gateway.web.seams import Answerable
 from gateway.web.state import Key, Stateful
-from gateway.web.writer import BodyWriter, Framing
 from protocol.http1 import encode_head
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview

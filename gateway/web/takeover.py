@@ -1,5 +1,6 @@
 """The response after which the connection speaks another protocol."""
 
+from gateway.web.body.writer import Framing
 from gateway.web.head import (
     CONNECTION,
     CONTENT_LENGTH,
@@ -10,7 +11,6 @@ from gateway.web.head import (
 )
 from gateway.web.seams import Answerable, Receiver
 from gateway.web.stream_response import BytesLike, StreamResponse
-from gateway.web.writer import Framing
 from protocol.http1 import HttpVersion
 
 

@@ -13,7 +13,7 @@ from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
-from tests.gateway.web.differential import Peers
+from tests.gateway.web.differential.peers import Peers
 
 Handler = Callable[[BaseRequest], Awaitable[object]]
 Maker = Callable[[], StreamResponse]

@@ -17,7 +17,7 @@ from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.runner import BaseSite, ServerRunner, SockSite, TCPSite, UnixSite
 from gateway.web.server import Server
-from gateway.web.websocket import WebSocketResponse
+from gateway.web.websocket.response import WebSocketResponse
 from tests.gateway.web.ledger import complaining, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -8,10 +8,10 @@ from contextvars import ContextVar
 
 import pytest
 
+from gateway.web.body.errors import PayloadAccessError, RequestPayloadError
+from gateway.web.body.writer import Framing
 from gateway.web.conversation import CONTINUE, MAX_WAITING_BYTES, Conversation
-from gateway.web.exceptions import PayloadAccessError, RequestPayloadError
 from gateway.web.settings import Settings, Shared
-from gateway.web.writer import Framing
 from protocol.errors import StateError
 
 

@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from gateway.web.exceptions import HTTPFound, HTTPNotFound, RequestPayloadError
+from gateway.web.body.errors import RequestPayloadError
+from gateway.web.exceptions import HTTPFound, HTTPNotFound
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.server import Server

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse
-from gateway.web.websocket import WebSocketResponse, WSMsgType
+from gateway.web.websocket.response import WebSocketResponse, WSMsgType
 from tests.gateway.web.ledger import Watched, eventually, turns, watched
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

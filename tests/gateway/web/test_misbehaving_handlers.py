@@ -18,7 +18,7 @@ import pytest
 from gateway.web.exceptions import HTTPNotFound
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse
-from gateway.web.websocket import WebSocketResponse
+from gateway.web.websocket.response import WebSocketResponse
 from tests.gateway.web.ledger import Handler, eventually, reset, turns, watched
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.gateway.clients import bounded
 from tests.gateway.web.answers import Answers
-from tests.gateway.web.variants_of_programs import VARIANTS, write_programs
+from tests.gateway.web.programs_twice import VARIANTS, write_programs
 
 END = b"Connection: close\r\n\r\n"
 UNCOMPARED = ("date", "server")

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from yarl import URL
 
+from gateway.web.body.reader import StreamReader
+from gateway.web.body.writer import BodyWriter
 from gateway.web.exceptions import (
     HTTPRequestEntityTooLarge,
     HTTPUnsupportedMediaType,
@@ -14,11 +16,9 @@ from gateway.web.exceptions import (
 )
 from gateway.web.fields import ETag
 from gateway.web.flow import WriteFlow
-from gateway.web.reader import StreamReader
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.server import Server
-from gateway.web.writer import BodyWriter
 from protocol.http1 import HTTP_10, HTTP_11, HeadLimits, RequestDecoder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.web.coding import STEP_BYTES
+from gateway.web.body.coding import STEP_BYTES
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, json_bytes_response, json_response
 from gateway.web.stream_response import StreamResponse

@@ -11,7 +11,7 @@ from gateway.web.exceptions import HTTPNotFound
 from gateway.web.response import Response
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
-from gateway.web.websocket import WebSocketResponse
+from gateway.web.websocket.response import WebSocketResponse
 from tests.gateway.web.answers import Answers
 from tests.protocol.wires import PLACES, cut, wires
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.web.connection import Connection
 from gateway.web.request import BaseRequest
 from gateway.web.seams import Answerable, Receiver, Upgradable
-from gateway.web.websocket_connection import WebSocketConnection
+from gateway.web.websocket.connection import WebSocketConnection
 
 
 @pytest.mark.parametrize(

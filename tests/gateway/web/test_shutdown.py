@@ -13,7 +13,7 @@ from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, TCPSite
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
-from gateway.web.websocket import WebSocketResponse, WSMsgType
+from gateway.web.websocket.response import WebSocketResponse, WSMsgType
 from tests.gateway.web.ledger import Watched, complaining, eventually, turns, watched
 
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -17,7 +17,7 @@ from gateway.web.response import Response
 from gateway.web.runner import BaseSite, ServerRunner, SockSite, TCPSite, UnixSite
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
-from gateway.web.websocket import WebSocketResponse, WSMsgType
+from gateway.web.websocket.response import WebSocketResponse, WSMsgType
 from tests.gateway.web.ledger import Watched, complaining, eventually, reset, turns, watched
 
 GET = b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.web.variants_of_programs import PROGRAMS, VARIANTS, write_programs
+from tests.gateway.web.programs_twice import PROGRAMS, VARIANTS, write_programs
 
 CACHE = Path(__file__).parents[3] / ".mypy_cache" / "programs"
 

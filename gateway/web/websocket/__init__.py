@@ -1,0 +1,1 @@
+"""WebSockets by callbacks, and awaitable ones on top of them."""

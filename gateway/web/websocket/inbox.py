@@ -1,0 +1,201 @@
+"""From the callbacks of a WebSocketConnection to what a handler can await."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from gateway.web.flow import WriteFlow
+from gateway.web.websocket.connection import Listener, WebSocketConnection
+from gateway.web.websocket.heartbeat import Heartbeat
+from gateway.web.websocket.message import CLOSED_MESSAGE, CLOSING_MESSAGE, WSMessage, WSMsgType
+from protocol.codes import CloseCode
+from protocol.errors import WebSocketError
+from protocol.frames import BINARY, PING, PONG, TEXT
+
+# Messages that nobody has received yet, as aiohttp bounds them. Above it reading pauses, so that
+# the peer waits; what one read brought is taken in whole.
+MAX_INBOX_BYTES: Final = 128 * 1024
+# Where reading goes on: low enough that it is not switched for every message.
+RESUME_INBOX_BYTES: Final = MAX_INBOX_BYTES // 2
+# What an empty message takes: the tuple, the object in it, its place in the queue.
+MESSAGE_OVERHEAD_BYTES: Final = 128
+
+MESSAGE_TYPES: Final = {opcode: WSMsgType(opcode) for opcode in (TEXT, BINARY, PING, PONG)}
+
+
+class Inbox(Listener):
+    """What one connection has received, oldest first, for one receiver; and the waiting to write.
+
+    An empty inbox holds no queue.
+    """
+
+    __slots__ = (
+        "_decode_text",
+        "_end_waiter",
+        "_flow",
+        "_heartbeat",
+        "_is_ended",
+        "_is_shut",
+        "_messages",
+        "_size_bytes",
+        "_waiter",
+        "connection",
+        "exception",
+    )
+
+    connection: WebSocketConnection
+
+    def __init__(self, *, decode_text: bool = True) -> None:
+        self._decode_text = decode_text
+        self.exception: Exception | None = None  # what ended the connection, if an exception did
+        self._messages: deque[WSMessage] | None = None
+        self._size_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._end_waiter: asyncio.Future[None] | None = None
+        self._flow: WriteFlow | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._is_shut = False
+        self._is_ended = False
+
+    def attach(self, connection: WebSocketConnection) -> None:
+        """Take connection, whose listener this is, before its first bytes."""
+        self.connection = connection
+
+    def start_heartbeat(self, interval_s: float | None) -> None:
+        """Ping the peer every interval_s seconds, if that is a number, until the end."""
+        if interval_s and not self._is_ended:
+            self._heartbeat = Heartbeat(self.connection, interval_s)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a get() is under way."""
+        return self._waiter is not None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the connection is over, so that nothing more comes in."""
+        return self._is_ended
+
+    async def get(self) -> WSMessage:
+        """Return the oldest message, waiting for one; CLOSED once the connection is over.
+
+        Cancelling it loses no message.
+        """
+        while self._messages is None:
+            if self._is_ended:
+                return CLOSED_MESSAGE
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._take(self._messages)
+
+    def shut(self) -> None:
+        """Drop what waits and what comes; a get() that is under way returns CLOSING."""
+        self._is_shut = True
+        self._stop_heartbeat()
+        self._messages = None
+        self._size_bytes = 0
+        if self._waiter is not None:
+            self._put(CLOSING_MESSAGE)
+
+    async def wait_ended(self) -> None:
+        """Wait until the connection is over."""
+        if not self._is_ended:
+            self._end_waiter = asyncio.get_running_loop().create_future()
+            await self._end_waiter
+
+    async def drain(self) -> None:
+        """Wait while the peer reads too slowly; raise ConnectionResetError if it leaves."""
+        if self._flow is not None:
+            await self._flow.drain()
+
+    def on_message(self, opcode: int, data: str | bytes) -> None:
+        """Keep a message; a text as bytes if it is wanted so."""
+        if not self._decode_text and isinstance(data, str):
+            data = data.encode()
+        self._put(WSMessage(MESSAGE_TYPES[opcode], data, ""))
+
+    def on_ping(self, payload: bytes) -> None:
+        """Keep a ping that the handler answers itself."""
+        self._put(WSMessage(WSMsgType.PING, payload, ""))
+
+    def on_pong(self, payload: bytes) -> None:
+        """Keep a pong for a handler that wants to see it."""
+        self._put(WSMessage(WSMsgType.PONG, payload, ""))
+
+    def on_close(self, code: int, reason: str) -> None:
+        """Keep the close frame: what came before it is received, and may be answered, first."""
+        data = 0 if code == CloseCode.NO_STATUS_RECEIVED else code
+        self._put(WSMessage(WSMsgType.CLOSE, data, reason))
+
+    def on_error(self, error: WebSocketError) -> None:
+        """Tell the peer what it did wrong, but let what came before be answered first."""
+        if self._messages is None:
+            self.connection.close()
+        else:
+            self.exception = error
+            self._put(WSMessage(WSMsgType.ERROR, error, None))
+
+    def on_pause_writing(self) -> None:
+        """Make drain() wait."""
+        if self._flow is None:
+            self._flow = WriteFlow(self.connection.asyncio_transport)
+        self._flow.pause()
+
+    def on_resume_writing(self) -> None:
+        """Let drain() return."""
+        if self._flow is not None:
+            self._flow.resume()
+
+    def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
+        """End every waiting; an end that is neither polite nor a lost connection is a message."""
+        is_news = exc is not None and exc is not self.exception
+        self.exception = exc
+        self._is_ended = True
+        self._stop_heartbeat()
+        if is_news and not isinstance(exc, ConnectionError) and not self._is_shut:
+            self._put(WSMessage(WSMsgType.ERROR, exc, None))
+        _wake(self._waiter)
+        _wake(self._end_waiter)
+        if self._flow is not None:
+            self._flow.lose()
+
+    def _stop_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+            self._heartbeat = None
+
+    def _put(self, message: WSMessage) -> None:
+        """Append message and wake its receiver; pause reading when it is one too many."""
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.append(message)
+        self._size_bytes += _size_bytes(message)
+        if self._size_bytes > MAX_INBOX_BYTES:
+            self.connection.pause_reading()
+        _wake(self._waiter)
+
+    def _take(self, messages: deque[WSMessage]) -> WSMessage:
+        """Remove and return the oldest message; read on when there is room again."""
+        message = messages.popleft()
+        if not messages:
+            self._messages = None
+        is_full = self._size_bytes > RESUME_INBOX_BYTES
+        self._size_bytes -= _size_bytes(message)
+        if is_full and self._size_bytes <= RESUME_INBOX_BYTES:
+            self.connection.resume_reading()
+        return message
+
+
+def _size_bytes(message: WSMessage) -> int:
+    """Return about how much memory message takes."""
+    size = len(message.data) if isinstance(message.data, str | bytes) else 0
+    return size + MESSAGE_OVERHEAD_BYTES
+
+
+def _wake(waiter: "asyncio.Future[None] | None") -> None:
+    """Let a waiter go on, if there is one that still waits."""
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

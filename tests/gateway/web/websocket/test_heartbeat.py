@@ -1,0 +1,166 @@
+"""Heartbeats over a pair of sockets, with a clock that jumps to what is due."""
+
+import asyncio
+import selectors
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.web.server import Server
+from gateway.web.websocket.connection import Listener, WebSocketConnection
+from gateway.web.websocket.heartbeat import Heartbeat
+
+KEY = bytes(4)
+PING = b"\x89\x00"
+PONG = b"\x8a\x80" + KEY
+INTERVAL_S = 20
+
+
+class JumpingSelector(selectors.SelectSelector):
+    """Never waits: the time until the next timer passes at once."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "everybody waits and no timer is set"
+            self.now += timeout
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop in which timers are due as soon as nothing else is."""
+
+    def __init__(self) -> None:
+        self.clock = JumpingSelector()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now
+
+
+class Ending(Listener):
+    """Keeps what ended the connection, and when."""
+
+    def __init__(self) -> None:
+        self.end: tuple[float, int, str] | None = None
+
+    def on_message(self, opcode: int, data: str | bytes) -> None:
+        """Nothing is asked of messages."""
+
+    def on_pause_writing(self) -> None:
+        """Nothing is written but pings."""
+
+    def on_resume_writing(self) -> None:
+        """Nothing is written but pings."""
+
+    def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
+        self.end = asyncio.get_running_loop().time(), code, str(exc)
+
+
+class Pinged:
+    """A connection with a heartbeat, and the socket of its peer."""
+
+    def __init__(self, peer: socket.socket, connection: WebSocketConnection) -> None:
+        self.peer = peer
+        self.connection = connection
+        self.heartbeat = Heartbeat(connection, INTERVAL_S)
+
+    def take(self) -> bytes:
+        """Return what the peer has got since the last time."""
+        try:
+            return self.peer.recv(1024)
+        except BlockingIOError:
+            return b""
+
+
+def run(scenario: Callable[[Pinged, Ending], Coroutine[Any, Any, None]]) -> None:
+    """Run scenario with a fresh pair of sockets."""
+
+    async def handler(request: object) -> Any:
+        raise AssertionError("no request is sent")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, peer = socket.socketpair()
+        peer.setblocking(False)
+        with peer:
+            _, accepted = await loop.connect_accepted_socket(Server(handler), ours)
+            ending = Ending()
+            connection = WebSocketConnection(accepted, ending, max_message_bytes=1024)
+            accepted.upgrade(connection)
+            pinged = Pinged(peer, connection)
+            await scenario(pinged, ending)
+            pinged.heartbeat.stop()
+            connection.abort()
+            await asyncio.sleep(1)
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(main())
+
+
+def test_a_peer_that_answers_is_pinged_at_every_interval():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        await asyncio.sleep(INTERVAL_S - 1)
+        for _ in range(5):
+            assert pinged.take() == b""
+            await asyncio.sleep(2)
+            assert pinged.take() == PING
+            pinged.peer.send(PONG)
+            await asyncio.sleep(INTERVAL_S - 2)
+        assert ending.end is None
+
+    run(scenario)
+
+
+def test_a_peer_that_is_silent_for_half_an_interval_after_a_ping_is_given_up():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        await asyncio.sleep(INTERVAL_S * 1.5 + 1)
+        assert ending.end is not None
+        at_s, code, text = ending.end
+        assert round(at_s) == 30
+        assert (code, text) == (1006, "No PONG received after 10.0 seconds")
+
+    run(scenario)
+
+
+def test_a_part_of_a_message_is_a_sign_of_life():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        pinged.peer.send(b"\x82\xfe\x01\x00" + KEY)
+        for _ in range(20):
+            pinged.peer.send(b"x")
+            await asyncio.sleep(INTERVAL_S / 2 - 1)
+        assert ending.end is None
+
+    run(scenario)
+
+
+def test_what_came_before_the_ping_is_no_answer_to_it():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        pinged.peer.send(PONG)
+        await asyncio.sleep(INTERVAL_S * 1.5 + 1)
+        assert ending.end is not None
+
+    run(scenario)
+
+
+def test_a_heartbeat_that_was_stopped_neither_pings_nor_gives_up():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        pinged.heartbeat.stop()
+        await asyncio.sleep(10 * INTERVAL_S)
+        assert pinged.take() == b""
+        assert ending.end is None
+
+    run(scenario)
+
+
+def test_a_connection_that_closes_is_left_to_the_closing_handshake():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        await asyncio.sleep(INTERVAL_S + 5)
+        pinged.connection.close()
+        await asyncio.sleep(7)
+        assert pinged.take() == PING + b"\x88\x02\x03\xe8"
+        assert ending.end is None
+
+    run(scenario)
