@@ -357,7 +357,7 @@ class WebSocketConnection:
             pong = self._websocket.send_frame(PONG, payload)
             if self.is_writing_paused:
                 self._pong = pong
-            else:
+            elif not self.asyncio_transport.is_closing():  # lost, but not told yet
                 self.asyncio_transport.write(pong)
 
     def _fail(self, error: WebSocketError) -> None:

@@ -318,7 +318,11 @@ class WebSocketResponse(StreamResponse):
     async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
         """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
         connection = self._require_connection()
-        if self._is_closed or connection.is_closing:
+        if (
+            self._is_closed
+            or connection.is_closing
+            or connection.asyncio_transport.is_closing()  # lost, but not told yet
+        ):
             raise PeerLeft("Cannot write to closing transport")
         if self._outbox is None or opcode > BINARY:
             connection.send(opcode, payload)

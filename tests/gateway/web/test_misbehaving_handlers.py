@@ -507,6 +507,38 @@ async def test_a_peer_that_broke_the_protocol_is_no_error_of_the_handler_that_st
     assert b"\x88" in answer
 
 
+async def test_sending_fails_at_once_when_the_socket_did() -> None:
+    clients = []
+
+    async def handler(request: BaseRequest) -> Any:
+        websocket = WebSocketResponse()
+        await websocket.prepare(request)
+        reset(clients.pop())
+        while True:  # not one turn of the event loop, in which it would be told
+            await websocket.send_str("x")
+
+    async with watched(handler) as server:
+        clients.append(server.connect())
+        clients[0].sendall(HANDSHAKE)
+        await eventually(lambda: server.ended_count == 1)
+
+
+async def test_pings_are_not_answered_when_the_socket_failed() -> None:
+    clients = []
+
+    async def handler(request: BaseRequest) -> Any:
+        websocket = WebSocketResponse()
+        await websocket.prepare(request)
+        reset(clients.pop())
+        request.protocol.data_received(b"\x89\x80\0\0\0\0" * 20)
+        return websocket
+
+    async with watched(handler) as server:
+        clients.append(server.connect())
+        clients[0].sendall(HANDSHAKE)
+        await eventually(lambda: server.ended_count == 1)
+
+
 @pytest.mark.parametrize("has_peer_left", [False, True])
 async def test_a_connection_to_somebody_else_that_breaks_is_an_error(has_peer_left: bool) -> None:
     async def handler(request: BaseRequest) -> Any:
