@@ -1,6 +1,10 @@
 """Whether an asyncio transport takes more bytes, and the waiting until it does."""
 
 import asyncio
+from typing import Final
+
+# Writes in a row before others get the event loop: at most some milliseconds.
+WRITES_PER_TURN: Final = 64
 
 
 class PeerLeft(ConnectionResetError):
@@ -14,12 +18,13 @@ class PeerLeft(ConnectionResetError):
 class WriteFlow:
     """The writing half of one connection, as its writers see it."""
 
-    __slots__ = ("_waiters", "asyncio_transport", "is_lost", "is_paused")
+    __slots__ = ("_waiters", "asyncio_transport", "is_lost", "is_paused", "writes_count")
 
     def __init__(self, asyncio_transport: asyncio.Transport) -> None:
         self.asyncio_transport = asyncio_transport
         self.is_paused = False  # above the high-water mark, not yet below the low one
         self.is_lost = False
+        self.writes_count = 0  # since others last had a turn, as writers count them
         self._waiters: list[asyncio.Future[None]] = []
 
     def check(self) -> None:
@@ -49,6 +54,17 @@ class WriteFlow:
                 await waiter
             finally:
                 self._waiters.remove(waiter)
+
+    async def give_turn(self) -> None:
+        """Let others have the event loop; raise PeerLeft where it turns out that the peer did.
+
+        Due after WRITES_PER_TURN writes. A peer that reads as fast as it is written to, or gets
+        nothing because it asked with HEAD, would keep the event loop to itself otherwise.
+        """
+        self.writes_count = 0
+        await asyncio.sleep(0)
+        if self.is_lost:
+            raise PeerLeft("The peer left")
 
     def pause(self) -> None:
         """Make drain() wait."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.web.body.coding import STEP_BYTES, Encoder
 from gateway.web.body.sendfile import FileSender
-from gateway.web.flow import PeerLeft, WriteFlow
+from gateway.web.flow import WRITES_PER_TURN, PeerLeft, WriteFlow
 from gateway.web.threads import run_to_end
 from protocol.errors import StateError
 from protocol.http1 import LAST_CHUNK, encode_chunk
@@ -95,8 +95,12 @@ class BodyWriter:
         framed = self._frame(piece)
         if framed or self._head:
             self._put(framed)
-        if self._flow.is_paused:
-            await self._flow.drain()
+        flow = self._flow
+        flow.writes_count += 1
+        if flow.is_paused:
+            await flow.drain()
+        elif flow.writes_count >= WRITES_PER_TURN:
+            await flow.give_turn()
 
     async def _write_but_last(self, piece: bytes) -> bytes:
         """Write piece but for its last step, which is returned; others have turns in between.

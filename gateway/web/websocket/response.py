@@ -14,7 +14,7 @@ from gateway.web.exceptions import (
     HTTPMethodNotAllowed,
     HTTPUpgradeRequired,
 )
-from gateway.web.flow import PeerLeft
+from gateway.web.flow import WRITES_PER_TURN, PeerLeft
 from gateway.web.request import BaseRequest
 from gateway.web.seams import Answerable
 from gateway.web.stream_response import StreamResponse
@@ -97,6 +97,7 @@ class WebSocketResponse(StreamResponse):
         self._is_over = False  # closed, or the peer's close frame was received
         self._closed_count = 0
         self._undrained_bytes = 0
+        self._sent_count = 0  # since others last had a turn
 
     @property
     def closed(self) -> bool:
@@ -333,6 +334,10 @@ class WebSocketResponse(StreamResponse):
         if self._undrained_bytes > self._writer_limit_bytes:
             self._undrained_bytes = 0
             await self._inbox.drain()
+        self._sent_count += 1
+        if self._sent_count >= WRITES_PER_TURN:  # a peer that reads as fast would never let go
+            self._sent_count = 0
+            await asyncio.sleep(0)
 
     async def _receive_data(self, expected: WSMsgType, timeout: float | None) -> Any:
         message = await self.receive(timeout)

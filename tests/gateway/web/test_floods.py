@@ -7,6 +7,8 @@ take, a page of noise.
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,9 +20,9 @@ from gateway.web.conversation import MAX_WAITING_BYTES
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.stream_response import StreamResponse
-from gateway.web.websocket import DEFAULT_WRITER_LIMIT_BYTES, WebSocketResponse
-from gateway.web.websocket_connection import MAX_BACKLOG_BYTES
-from gateway.web.websocket_inbox import MAX_INBOX_BYTES
+from gateway.web.websocket.connection import MAX_BACKLOG_BYTES
+from gateway.web.websocket.inbox import MAX_INBOX_BYTES
+from gateway.web.websocket.response import DEFAULT_WRITER_LIMIT_BYTES, WebSocketResponse
 from protocol.websocket import MAX_FRAGMENT_COUNT
 from tests.gateway.web.ledger import Watched, eventually, watched
 
@@ -167,11 +169,11 @@ async def test_a_body_that_nobody_reads_is_bounded(peak: Any, head: bytes, again
 
 async def test_a_body_in_tiny_chunks_is_read_in_bounded_memory(peak: Any) -> None:
     async with watched(Handlers()) as attack:
-        count = 100_000
+        count = 30_000
         tracemalloc.reset_peak()
         wire = CHUNKED % b"counting" + b"1;x\r\ny\r\n" * count + b"0\r\n\r\n"
         answer = await attack.ask(wire + LAST)
-        assert b"\r\n\r\n100000HTTP/1.1 " in answer
+        assert b"\r\n\r\n30000HTTP/1.1 " in answer
         assert peak() < 3 * len(wire) + NOISE_BYTES  # the wire itself is the client's
 
 
@@ -235,6 +237,70 @@ async def test_a_stream_that_is_not_read_is_bounded_and_ends(
         await flood.task
         flood.client.close()
         del flood
+
+
+PEER = """
+import socket, sys
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client.sendall(sys.argv[2].encode())
+while client.recv(1 << 20):
+    pass
+"""
+
+
+@contextlib.contextmanager
+def reading_peer(port: int, wire: bytes) -> Iterator[None]:
+    """Run a process that sends wire and reads as fast as it can."""
+    with subprocess.Popen([sys.executable, "-c", PEER, str(port), wire.decode()]) as process:
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("is_websocket", [False, True])
+async def test_a_peer_that_reads_as_fast_as_it_is_written_to_leaves_others_their_turns(
+    is_websocket: bool,
+) -> None:
+    async def handler(request: BaseRequest) -> Any:
+        if request.path == "/quick":
+            return Response(text="quick")
+        response = WebSocketResponse() if is_websocket else StreamResponse()
+        await response.prepare(request)
+        begun.set()
+        while True:
+            if isinstance(response, WebSocketResponse):
+                await response.send_str("x")
+            else:
+                await response.write(b"x")
+
+    begun = asyncio.Event()
+    wire = HANDSHAKE % b"endless" if is_websocket else GET.replace(b"quick", b"endless")
+    async with watched(handler) as attack:
+        with reading_peer(attack.address[1], wire):
+            await begun.wait()
+            for _ in range(20):
+                assert (await attack.ask(LAST)).endswith(b"quick")
+
+
+@pytest.mark.parametrize("length", [None, 3])
+async def test_a_stream_of_which_nothing_is_sent_leaves_others_their_turns(
+    length: int | None,
+) -> None:
+    async def handler(request: BaseRequest) -> Any:
+        response = StreamResponse()
+        response.content_length = length
+        await response.prepare(request)
+        if request.path == "/quick":
+            return response
+        while True:  # with a GET it waits for its peer, again and again
+            await response.write(bytes(1000))
+
+    method = b"HEAD" if length is None else b"GET"
+    async with watched(handler) as attack:
+        client = attack.connect(method + b" /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: attack.server.requests_count == 1)
+        assert (await attack.ask(LAST)).startswith(b"HTTP/1.1 200 ")
+        client.close()
+        del client
 
 
 async def test_connections_beyond_the_bound_are_dropped_and_those_within_live_on() -> None:
