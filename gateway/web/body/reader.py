@@ -16,8 +16,9 @@ MAX_CHUNK_ENDS: Final = 8192
 class StreamReader:
     """A body as it arrives, read by one task at a time.
 
-    It holds at most its high-water mark and one piece more: the connection goes on when on_wanted
-    is called, which is whenever a reader waits or left no more than the low-water mark behind.
+    It holds at most its high-water mark and one piece more, or the line that readuntil() was asked
+    for: the connection goes on when on_wanted is called, which is whenever a reader waits or left
+    no more than the low-water mark behind.
     """
 
     __slots__ = (
@@ -91,8 +92,10 @@ class StreamReader:
 
     @property
     def is_full(self) -> bool:
-        """Whether more is buffered than the high-water mark allows."""
-        return len(self._buffer) > 2 * self._low_bytes
+        """Whether more is buffered than the high-water mark allows, and nobody waits for more."""
+        if len(self._buffer) <= 2 * self._low_bytes:
+            return False
+        return self._waiter is None or self._waiter.done()
 
     def exception(self) -> BaseException | None:
         """Return what reading raises, if anything."""

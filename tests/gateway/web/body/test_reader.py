@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.web.body.reader import MAX_CHUNK_ENDS, StreamReader
+from gateway.web.response import Response
 
 
 class Wanted:
@@ -83,6 +84,18 @@ async def test_a_line_may_be_as_long_as_it_is_allowed_to_be():
             await whole(line).readline(max_line_length=4)
         with pytest.raises(ValueError, match="too big"):
             await whole(line).readuntil(b"\n", max_size=4)
+
+
+async def test_a_line_may_be_longer_than_what_is_buffered_otherwise(talk):
+    async def handler(request):
+        line = await request.content.readline(max_line_length=400_000)
+        return Response(text=f"{len(line)} {len(await request.read())}")
+
+    body = bytes(300_000) + b"\n" + bytes(300_000)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    assert (await talk(handler, head + body)).endswith(b"\r\n300001 300000")
 
 
 def chunked(*chunks: bytes, low_bytes: int = 4) -> StreamReader:
