@@ -13,6 +13,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+# What is given to decode() at a time: with what it may return, the work of one step. What was given
+# behind a member of gzip or a frame of zstd is copied once for each, so that all of a body at once
+# would take quadratic time.
+GIVEN_BYTES: Final = 16 * 1024
+
 # What decode() returns at most. It takes 0.1 ms and is brotli's first block, of which its binding
 # does not return a part: https://github.com/google/brotli/issues/1396.
 PIECE_BYTES: Final = 32 * 1024 - 16

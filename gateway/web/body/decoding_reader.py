@@ -2,14 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
-from gateway.web.body.decoders import CODING_ERRORS, Decoder
+from gateway.web.body.decoders import CODING_ERRORS, GIVEN_BYTES, Decoder
 from gateway.web.body.errors import RequestPayloadError
 from gateway.web.body.reader import READ_BUFFER_BYTES, StreamReader
-
-# What is given to a decoder at a time: with what it may return, the work of one step.
-STEP_BYTES: Final = 16 * 1024
 
 
 class DecodingReader(StreamReader):
@@ -99,8 +95,8 @@ class DecodingReader(StreamReader):
         assert decoder is not None
         data = b""
         if not decoder.has_more:
-            data = bytes(memoryview(self._raw)[:STEP_BYTES])
-            del self._raw[:STEP_BYTES]
+            data = bytes(memoryview(self._raw)[:GIVEN_BYTES])
+            del self._raw[:GIVEN_BYTES]
         try:
             self._buffer += decoder.decode(data)
         except CODING_ERRORS as error:

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import string
+from collections.abc import Iterator
 from typing import Final
 
 from multidict import CIMultiDictProxy
 
-from gateway.web.body.decoders import CODING_ERRORS, find_decoder
+from gateway.web.body.decoders import CODING_ERRORS, GIVEN_BYTES, Decoder, find_decoder
 from gateway.web.exceptions import (
     HTTPRequestEntityTooLarge,
     HTTPUnsupportedMediaType,
@@ -54,9 +55,9 @@ def decode_content(headers: "CIMultiDictProxy[str]", data: bytes) -> bytes:
     if decoder is None:
         raise UnknownPartCodingError(coding)
     try:
-        decoded = bytearray(decoder.decode(data))
-        while decoder.has_more:
-            decoded += decoder.decode(b"")
+        decoded = bytearray()
+        for piece in _decoded_pieces(decoder, data):
+            decoded += piece
             if len(decoded) > MAX_DECODED_BYTES:
                 raise HTTPRequestEntityTooLarge(MAX_DECODED_BYTES, len(decoded))
     except CODING_ERRORS:
@@ -64,6 +65,13 @@ def decode_content(headers: "CIMultiDictProxy[str]", data: bytes) -> bytes:
     if data and not decoder.is_whole:
         raise MalformedBodyError(f"Malformed {coding} in a part: it ends too soon")
     return bytes(decoded)
+
+
+def _decoded_pieces(decoder: Decoder, data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), GIVEN_BYTES):
+        yield decoder.decode(data[start : start + GIVEN_BYTES])
+        while decoder.has_more:
+            yield decoder.decode(b"")
 
 
 def decodable_bytes(coding: str, chunk: bytes) -> int:

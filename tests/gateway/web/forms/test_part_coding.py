@@ -3,6 +3,7 @@
 import base64
 import binascii
 import gzip
+import sys
 import zlib
 
 import brotli
@@ -19,6 +20,11 @@ from gateway.web.forms.part_coding import (
     decode_transfer,
     essential,
 )
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,12 @@ RAW_DATA = RAW.compress(b"hello") + RAW.flush()
 )
 def test_a_content_coding_is_undone(coding, data):
     assert decode_content(headers(coding), data) == b"hello"
+
+
+@pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+def test_a_content_coding_may_have_very_many_members(coding, compress):
+    data = b"".join([compress(b"%d " % number) for number in range(5000)])
+    assert decode_coded(coding, data) == b"".join([b"%d " % number for number in range(5000)])
 
 
 def headers(coding):
