@@ -1,6 +1,5 @@
 """Bodies that are not bytes yet: files and asynchronous iterables, written piece by piece."""
 
-import asyncio
 import codecs
 import io
 import mimetypes
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 from gateway.web.body.writer import READ_BYTES, BodyWriter
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
+from gateway.web.threads import run_to_end
 
 
 class Payload(Protocol):
@@ -41,12 +41,12 @@ class FilePayload:
 
     async def write(self, writer: BodyWriter) -> None:
         """Write the file; a change of its length meanwhile is the writer's to notice."""
-        while piece := await asyncio.to_thread(self._read):
+        while piece := await run_to_end(self._read):
             await writer.write(piece)
 
     async def close(self) -> None:
         """Close the file, also where none of it was written."""
-        await asyncio.to_thread(self._file.close)
+        await run_to_end(self._file.close)
 
     def _read(self) -> bytes:
         piece: bytes | str = self._file.read(READ_BYTES)

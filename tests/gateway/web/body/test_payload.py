@@ -1,7 +1,9 @@
 """Bodies that are read while they are sent."""
 
+import asyncio
 import io
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,8 +33,10 @@ async def written(body: object) -> bytes:
     writer = BodyWriter(WriteFlow(script))  # type: ignore[arg-type]
     writer.send_head(b"", Framing.CLOSE)
     payload = payload_of(body)
-    await payload.write(writer)
-    await payload.close()
+    try:
+        await payload.write(writer)
+    finally:
+        await payload.close()
     return script.sent
 
 
@@ -45,6 +49,35 @@ async def test_a_file_is_sent_from_where_it_stands_and_closed(tmp_path: Path) ->
     assert payload_of(file).size == len(content) - 3
     assert await written(file) == content[3:]
     assert file.closed
+
+
+async def test_a_file_is_closed_only_when_its_last_read_has_ended() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    order = []
+
+    class Slow(io.RawIOBase):
+        def readinto(self, buffer: object) -> int:
+            begun.set()
+            go_on.wait()
+            order.append("read")
+            return 0
+
+        def readable(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            if not self.closed:
+                order.append("closed")
+            super().close()
+
+    writing = asyncio.create_task(written(Slow()))
+    await asyncio.to_thread(begun.wait)
+    writing.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert order == ["read", "closed"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
