@@ -75,6 +75,11 @@ class BodyRule(Enum):
     NOTHING = "no body, and no header about one"
 
 
+# An attribute of an Enum class is a call in Python 3.11; these names are not.
+_BODY, _LENGTH_ONLY, _NOTHING = BodyRule
+_EMPTY, _LENGTH, _CHUNKED, _CLOSE = Framing
+
+
 @lru_cache(maxsize=256)
 def body_rule(method: str, status: int) -> BodyRule:
     """Return the rule for an answer of status to method. RFC 9112 section 6.3.
@@ -305,9 +310,9 @@ class ResponseHead:
                 headers.add(SET_COOKIE, cookie.OutputString())
         if self._coding is not None:
             headers[CONTENT_ENCODING] = self._coding.value
-        if framing is Framing.CHUNKED:
+        if framing is _CHUNKED:
             headers[TRANSFER_ENCODING] = "chunked"
-        if framing is not Framing.EMPTY and (length or framing is not Framing.LENGTH):
+        if framing is not _EMPTY and (length or framing is not _LENGTH):
             # RFC 9110 section 8.3: without it a recipient may guess, and guesses are exploited.
             headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)
         headers.setdefault(DATE, _CLOCK.date())
@@ -326,18 +331,18 @@ class ResponseHead:
                 raise RuntimeError(f"HTTP/{version.major}.{version.minor} has no chunked encoding")
             headers.popall(CONTENT_LENGTH, None)  # RFC 9112 section 6.2: never beside chunks
         rule = body_rule(method, self._status)
-        if rule is BodyRule.NOTHING:
+        if rule is _NOTHING:
             headers.popall(CONTENT_LENGTH, None)
-            return Framing.EMPTY, 0
+            return _EMPTY, 0
         length = self._state_length(rule)
-        if rule is BodyRule.LENGTH_ONLY:
-            return Framing.EMPTY, 0
+        if rule is _LENGTH_ONLY:
+            return _EMPTY, 0
         if length is not None:
-            return Framing.LENGTH, length
+            return _LENGTH, length
         if version >= HTTP_11:
-            return Framing.CHUNKED, 0
+            return _CHUNKED, 0
         self._keep_alive = False
-        return Framing.CLOSE, 0
+        return _CLOSE, 0
 
     def _state_length(self, rule: BodyRule) -> int | None:
         """Return the body's length where it is known, which the headers then state."""

@@ -195,7 +195,7 @@ class StreamResponse(ResponseHead, Stateful):
             return
         if self._writer is None:
             raise AssertionError("Cannot call write_eof() before prepare()")
-        await self._writer.write_eof(bytes(data))
+        await self._writer.write_eof(data)
         self._is_ended = True
 
     def __repr__(self) -> str:

@@ -155,7 +155,7 @@ class BodyWriter:
             sender.close()
         return start - self._remaining_bytes
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def write_eof(self, data: bytes | bytearray | memoryview = b"") -> None:
         """Write the last piece and the end; where the head waited, all of it at once.
 
         A body that is short of the announced length is not complete: the connection must close.
