@@ -22,7 +22,8 @@ class Server:
     """A protocol factory for loop.create_server(), with the connections it made.
 
     handler is called with each request and returns the response. The options are those of
-    Settings; an unknown one raises TypeError. It needs a running event loop, or loop.
+    gateway.web.settings.Settings; unknown ones raise TypeError, as numbers that are none do, and
+    negative ones ValueError. It needs a running event loop, or loop.
     """
 
     def __init__(

@@ -33,7 +33,10 @@ class Options(TypedDict, total=False):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of one server. Times are in seconds and kept to within one, sizes in bytes."""
+    """The options of one server. Times are in seconds and kept to within one, sizes in bytes.
+
+    Raises TypeError where a time, size or count is no number, and ValueError where it is below 0.
+    """
 
     handler_cancellation: bool = False  # whether the peer's leaving cancels the handler
     keepalive_timeout: float = 3630.0  # as aiohttp: beyond an hour, so that proxies give up first
@@ -56,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_bufsize: int = READ_BUFFER_BYTES  # reading a body pauses above twice as much
     auto_decompress: bool = True  # whether handlers read bodies without their content coding
 
+    def __post_init__(self) -> None:
+        for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if type(default) in (int, float):
+                _check_number(name, getattr(self, name))
+
     @property
     def head_limits(self) -> HeadLimits:
         """The limits for a head; where longer lines or fields are allowed, the head grows, too."""
@@ -67,6 +75,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             self.max_headers,
             max_head_bytes,
         )
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be at least 0, not {value!r}")
 
 
 class Shared:

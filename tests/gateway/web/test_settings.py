@@ -25,6 +25,25 @@ def test_settings_cannot_be_changed():
         Settings().debug = True
 
 
+@pytest.mark.parametrize(
+    ("option", "failure"),
+    [
+        ({"head_timeout_s": None}, TypeError),
+        ({"max_headers": "100"}, TypeError),
+        ({"max_connections": -1}, ValueError),
+        ({"body_timeout_s": float("nan")}, ValueError),
+    ],
+)
+def test_an_impossible_number_is_refused_by_name_before_a_connection_meets_it(option, failure):
+    with pytest.raises(failure, match=f"{next(iter(option))} must be"):
+        Settings(**option)
+
+
+def test_times_may_be_whole_zero_and_endless():
+    settings = Settings(keepalive_timeout=75, lingering_time=0, body_timeout_s=float("inf"))
+    assert (settings.keepalive_timeout, settings.lingering_time) == (75, 0)
+
+
 def test_the_limits_of_heads_are_the_defaults_unless_set():
     assert Settings().head_limits == HeadLimits()
     limits = Settings(max_line_size=100, max_field_size=200, max_headers=3).head_limits
