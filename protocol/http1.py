@@ -374,8 +374,11 @@ def encode_head(
     Raises ValueError where a CR, LF or NUL would break a line.
     """
     lines = [_status_line(version, status, reason), *map(": ".join, headers.items())]
-    if not "".join(lines).isprintable() and any(map(_LINE_BREAK.search, lines)):
-        raise ValueError("CR, LF and NUL are not allowed in a head")
+    if not "".join(lines).isprintable():
+        broken = next(filter(_LINE_BREAK.search, lines), None)
+        if broken is not None:
+            name = broken.partition(": ")[0]  # without the value, which may be a secret
+            raise ValueError(f"CR, LF and NUL are not allowed in a head: there is one in {name!r}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 

@@ -53,6 +53,12 @@ def test_nothing_can_break_a_line_of_a_response_head(text):
             encode_head(HTTP_11, 200, reason, headers)
 
 
+def test_the_field_that_would_break_a_line_is_named_without_its_value():
+    with pytest.raises(ValueError, match="'X-Token'") as caught:
+        encode_head(HTTP_11, 200, "OK", {"A": "b", "X-Token": "secret\n"})
+    assert "secret" not in str(caught.value)
+
+
 def test_a_header_that_is_no_text_is_refused():
     with pytest.raises(TypeError):
         encode_head(HTTP_11, 200, "OK", {"Content-Length": 1})
