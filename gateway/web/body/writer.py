@@ -69,7 +69,7 @@ class BodyWriter:
         Until it has left another head may replace it; after that StateError is raised.
         """
         if self.has_sent_head:
-            raise StateError("The head of this response is sent")
+            raise StateError("The head of a response to this request is sent already")
         self._head = head
         self._framing = framing
         self._encoder = encoder if framing is not _EMPTY else None
