@@ -106,7 +106,10 @@ class WebSocketResponse(StreamResponse):
 
     @property
     def close_code(self) -> int | None:
-        """The code of the peer's close frame, 1006 if there was none; None while open."""
+        """The code of the peer's close frame, 1005 if it had none; None while open.
+
+        The code of the peer's error if that ended it, 1006 if the connection broke.
+        """
         return self._connection.close_code if self._connection is not None else None
 
     @property
