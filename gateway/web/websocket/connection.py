@@ -140,6 +140,11 @@ class WebSocketConnection:
         return self._websocket.state >= CLOSE_SENT
 
     @property
+    def is_sendable(self) -> bool:
+        """Whether what is sent now may reach the peer: we are not closing, and it has not left."""
+        return self._websocket.state < CLOSE_SENT and not self.asyncio_transport.is_closing()
+
+    @property
     def heard(self) -> bool:
         """Whether the peer gave a sign of life since this was last set to False.
 
@@ -161,7 +166,7 @@ class WebSocketConnection:
 
     def write(self, frames: bytes) -> None:
         """Write frames as they are, in one piece; do nothing once closing."""
-        if self._websocket.state < CLOSE_SENT:
+        if self.is_sendable:  # asyncio logs what is written when the peer has left
             self.asyncio_transport.write(frames)
 
     def send(self, opcode: int, payload: str | bytes) -> None:
@@ -169,7 +174,7 @@ class WebSocketConnection:
 
         Raises ValueError for a ping or pong above 125 bytes.
         """
-        if self._websocket.state < CLOSE_SENT:
+        if self.is_sendable:
             self.asyncio_transport.write(self._websocket.send_frame(opcode, payload))
 
     def send_deflated(self, opcode: int, payload: bytes) -> int:
@@ -177,7 +182,7 @@ class WebSocketConnection:
 
         Raises StateError where no compression was agreed upon.
         """
-        if self._websocket.state >= CLOSE_SENT:
+        if not self.is_sendable:
             return 0
         frame = self._websocket.send_deflated(opcode, payload)
         self.asyncio_transport.write(frame)
@@ -187,7 +192,7 @@ class WebSocketConnection:
         """Write a frame of what deflate_message gave, for this connection or for many; do nothing
         once closing.
         """
-        if self._websocket.state < CLOSE_SENT:
+        if self.is_sendable:
             self._websocket.forget_sent()
             self.asyncio_transport.write(frame)
 
@@ -357,8 +362,8 @@ class WebSocketConnection:
             pong = self._websocket.send_frame(PONG, payload)
             if self.is_writing_paused:
                 self._pong = pong
-            elif not self.asyncio_transport.is_closing():  # lost, but not told yet
-                self.asyncio_transport.write(pong)
+            else:
+                self.write(pong)
 
     def _fail(self, error: WebSocketError) -> None:
         """Tell the peer what it did wrong, or leave that to the listener."""

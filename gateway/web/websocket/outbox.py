@@ -10,6 +10,8 @@ from protocol.frames import encode_frame
 
 # What is compressed at once: 64 KiB of JSON take 0.6 ms, 4 MiB 70, and 500 where they are noise.
 MAX_AT_ONCE_BYTES: Final = 64 * 1024
+# What even an empty message takes.
+HEAD_BYTES: Final = 2
 
 
 class Outbox:
@@ -27,7 +29,7 @@ class Outbox:
         self._last: asyncio.Task[int] | None = None  # the send that others wait for
 
     async def send(self, opcode: int, payload: bytes, *, is_deflated: bool) -> int:
-        """Write one message and return how long its frame is.
+        """Write one message and return about how long its frame is.
 
         It is written before anything is awaited unless it, or one before it, is large. Raises
         PeerLeft if the connection closes before that.
@@ -44,7 +46,7 @@ class Outbox:
         if is_deflated:
             return self._connection.send_deflated(opcode, payload)
         self._connection.send(opcode, payload)
-        return len(payload)
+        return len(payload) + HEAD_BYTES
 
     async def _send_behind(
         self, before: asyncio.Task[int] | None, opcode: int, payload: bytes, is_deflated: bool
@@ -66,7 +68,7 @@ class Outbox:
         """Let the send before end, however it does; raise PeerLeft if nothing can follow it."""
         if before is not None:
             await asyncio.wait([before])
-        if self._connection.is_closing:
+        if not self._connection.is_sendable:
             raise PeerLeft("Cannot write to closing transport")
 
     def _forget(self, task: asyncio.Task[int]) -> None:

@@ -29,7 +29,7 @@ from gateway.web.websocket.message import (
     WSMessageTypeError,
     WSMsgType,
 )
-from gateway.web.websocket.outbox import Outbox
+from gateway.web.websocket.outbox import HEAD_BYTES, Outbox
 from protocol.deflate import negotiate
 from protocol.frames import BINARY, MAX_64_BYTES, PING, PONG, TEXT
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
@@ -322,15 +322,11 @@ class WebSocketResponse(StreamResponse):
     async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
         """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
         connection = self._require_connection()
-        if (
-            self._is_closed
-            or connection.is_closing
-            or connection.asyncio_transport.is_closing()  # lost, but not told yet
-        ):
+        if self._is_closed or not connection.is_sendable:
             raise PeerLeft("Cannot write to closing transport")
         if self._outbox is None or opcode > BINARY:
             connection.send(opcode, payload)
-            self._undrained_bytes += len(payload)
+            self._undrained_bytes += len(payload) + HEAD_BYTES
         else:
             sending = self._outbox.send(opcode, payload, is_deflated=compress != 0)
             self._undrained_bytes += await sending
