@@ -117,16 +117,18 @@ class Connection(asyncio.Protocol):
                 self.cancel()
 
     def pause_writing(self) -> None:
-        """Let writers wait."""
-        writer = self.receiver or self.conversation
-        if writer is not None:
-            writer.pause_writing()
+        """Let writers wait; for how long is watched over while a handler runs."""
+        if self.receiver is not None:
+            self.receiver.pause_writing()
+        if self.conversation is not None:
+            self.conversation.pause_writing()
 
     def resume_writing(self) -> None:
         """Let writers go on."""
-        writer = self.receiver or self.conversation
-        if writer is not None:
-            writer.resume_writing()
+        if self.conversation is not None:
+            self.conversation.resume_writing()
+        if self.receiver is not None:
+            self.receiver.resume_writing()
 
     # What requests, responses and the server call.
 

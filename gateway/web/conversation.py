@@ -135,11 +135,12 @@ class Conversation:
     def leave(self) -> tuple[bytes, bool]:
         """End HTTP on this connection; return what was not parsed, and whether writing is paused.
 
-        Raises StateError where the body of the request in hand has not arrived as a whole.
+        The peer still has to read within the write timeout, as long as the handler runs. Raises
+        StateError where the body of the request in hand has not arrived as a whole.
         """
         self.check_leavable()
         self._phase = _OVER
-        self.deadline = self.write_deadline = inf
+        self.deadline = inf
         unparsed = self._intake.take_unparsed()
         self._regulate_reading()
         return unparsed, self._flow.is_paused

@@ -45,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # none. A body that drips has no other bound: uploads may be slow, and their handlers know how
     # slow; asyncio.timeout() around the reading is theirs, max_connections the operator's.
     body_timeout_s: float = 60.0
-    write_timeout_s: float = 60.0  # for a peer to read any of an answer; as nginx's send_timeout
+    # For a peer to read any of an answer, as nginx's send_timeout, or of what a WebSocketResponse
+    # sends. More than it read may have been written meanwhile: it is dropped then, too.
+    write_timeout_s: float = 60.0
     lingering_time: float = 10.0  # for an answered request's unread rest; 0 closes at once
     timeout_ceil_threshold: float = 5.0  # known from aiohttp, without effect here
     tcp_keepalive: bool = True

@@ -226,12 +226,17 @@ async def test_a_body_that_trickles_out_of_time_is_408_to_its_handler(
         assert (await attack.ask(POST % b"counting" + b"x")).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize(
+    "wire",
+    [GET.replace(b"quick", b"streaming"), HANDSHAKE % b"shouting"],
+    ids=["body", "websocket"],
+)
 async def test_a_stream_that_is_not_read_is_bounded_and_ends(
-    peak: Any, monkeypatch: pytest.MonkeyPatch
+    wire: bytes, peak: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "SWEEP_S", 0.01)
     async with watched(Handlers(), write_timeout_s=0.05) as attack:
-        flood = Flood(attack, GET.replace(b"quick", b"streaming"), b"")
+        flood = Flood(attack, wire, b"")
         await eventually(lambda: attack.ended_count == 1)
         assert peak() < 3 * HIGH_WATER_BYTES + NOISE_BYTES
         await flood.task
