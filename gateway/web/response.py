@@ -168,9 +168,10 @@ class Response(StreamResponse):
         body = self._body if self._encoded_body is None else self._encoded_body
         if body is None or isinstance(body, BYTES):
             await super().write_eof(body or b"")
-        elif self._writer is not None and not self._is_ended:
+            return
+        if self._writer is not None and not self._is_ended:
             await self._write_payload(body, self._writer)
-            await super().write_eof()
+        await super().write_eof()
 
     async def _write_payload(self, body: Payload, writer: BodyWriter) -> None:
         method = self._request.method if self._request is not None else ""

@@ -103,6 +103,12 @@ async def test_the_head_of_a_plain_response_waits_for_its_body(ask: Any) -> None
     assert answer.body == b"OK"
 
 
+@pytest.mark.parametrize("body", [b"bytes", io.BytesIO(), io.BufferedReader(io.BytesIO())])
+async def test_no_body_ends_before_it_begins(body: object) -> None:
+    with pytest.raises(AssertionError, match="before prepare"):
+        await Response(body=body).write_eof()
+
+
 async def test_a_generator_does_not_even_begin_for_head(ask: Any) -> None:
     begun: list[bool] = []
 
