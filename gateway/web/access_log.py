@@ -40,7 +40,7 @@ class AbstractAccessLogger(ABC):
 
     @property
     def enabled(self) -> bool:
-        """Whether log() would write anything; read once per connection."""
+        """Whether log() would write anything; read for each answer."""
         return True
 
 

@@ -9,9 +9,9 @@ from typing import Final
 from gateway.web.exceptions import HTTPUnsupportedMediaType, MalformedBodyError
 
 # Not for peers: punycode takes quadratic time; the others are no charsets of text.
-_REFUSED: Final = {"aliases", "idna", "punycode", "raw_unicode_escape", "undefined"} | {
-    "unicode_escape"
-}
+_REFUSED: Final = frozenset(
+    {"aliases", "idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
+)
 # Python keeps in mind for ever each name that it does not know: it is never asked for those.
 _KNOWN: Final = (
     frozenset(aliases)
