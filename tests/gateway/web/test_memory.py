@@ -114,17 +114,21 @@ def drop(clients: list[Any]) -> None:
     clients.clear()
 
 
-def attack(server: Server, wire: bytes, port: int, count: int) -> None:
-    """Open connections, send wire, wait until they are all there, and drop them."""
-    clients = []
-    for _ in range(count):
-        client = socket.create_connection(("127.0.0.1", port))
-        if wire:
-            client.sendall(wire)
-        clients.append(client)
-    # Those without TLS are connections at once, others only after their handshakes.
-    server.wait_for(count, has_tls_begun=port == server.port)
-    drop(clients)
+def attack(
+    server: Server, wire: bytes, port: int, count: int, context: ssl.SSLContext | None = None
+) -> None:
+    """Open connections, send wire, after TLS handshakes with context, and drop them all at once."""
+    clients: list[Any] = []
+    try:
+        for _ in range(count):
+            clients.append(socket.create_connection(("127.0.0.1", port)))
+            if context is not None:
+                clients[-1] = context.wrap_socket(clients[-1])
+            clients[-1].sendall(wire)
+        # Those without TLS are connections at once, others only after their handshakes.
+        server.wait_for(count, has_tls_begun=context is not None or port == server.port)
+    finally:
+        drop(clients)
     server.wait_for(0)
 
 
@@ -132,14 +136,7 @@ def attack_with_tls(server: Server, wire: bytes, count: int) -> None:
     """As attack(), after a whole TLS handshake."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    clients = []
-    for _ in range(count):
-        client = context.wrap_socket(socket.create_connection(("127.0.0.1", server.tls_port)))
-        client.sendall(wire)
-        clients.append(client)
-    server.wait_for(count)
-    drop(clients)
-    server.wait_for(0)
+    attack(server, wire, server.tls_port, count, context)
 
 
 def attack_with_everything(server: Server) -> None:
@@ -151,6 +148,7 @@ def attack_with_everything(server: Server) -> None:
         attack_with_tls(server, STAGES[stage], TLS_WAVE_COUNT)
 
 
+@pytest.mark.timeout(300)  # 15 s on two free cores, and eight times as much on two that are not
 def test_connections_dropped_at_every_stage_leave_memory_where_it_was(server: Server) -> None:
     attack_with_everything(server)
     first = last = server.report("memory")
