@@ -1,4 +1,4 @@
-"""Header values that requests and responses both carry: from text to meaning and back."""
+"""Header fields: their names, and the values that requests and responses both carry as meaning."""
 
 import re
 from collections.abc import Mapping
@@ -9,12 +9,32 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from multidict import istr
+
+# Ready for look-ups in headers, which fold the case of a plain str each time.
+ACCEPT_ENCODING: Final = istr("Accept-Encoding")
+ACCEPT_RANGES: Final = istr("Accept-Ranges")
+CONNECTION: Final = istr("Connection")
+CONTENT_ENCODING: Final = istr("Content-Encoding")
+CONTENT_LENGTH: Final = istr("Content-Length")
+CONTENT_RANGE: Final = istr("Content-Range")
+CONTENT_TYPE: Final = istr("Content-Type")
+COOKIE: Final = istr("Cookie")
+DATE: Final = istr("Date")
+ETAG: Final = istr("ETag")
+HOST: Final = istr("Host")
+LAST_MODIFIED: Final = istr("Last-Modified")
+SERVER: Final = istr("Server")
+SET_COOKIE: Final = istr("Set-Cookie")
+TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
+VARY: Final = istr("Vary")
+
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 ETAG_ANY: Final = "*"
 
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_MEDIA_TYPE: Final = re.compile(rf"[ \t]*({_TOKEN}/{_TOKEN})[ \t]*(?:;|$)")
-_PARAMETER: Final = re.compile(rf';[ \t]*({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;"]+))')
+TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE: Final = re.compile(rf"[ \t]*({TOKEN}/{TOKEN})[ \t]*(?:;|$)")
+_PARAMETER: Final = re.compile(rf';[ \t]*({TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;"]+))')
 _QUOTED_PAIR: Final = re.compile(r"\\(.)")
 
 # RFC 9110 section 8.8.3: etagc is any visible character but the double quote, or obs-text.
@@ -67,9 +87,14 @@ def parse_parameters(text: str) -> dict[str, str]:
     """Return the parameters behind a value, names in lower case, each name's first."""
     parameters: dict[str, str] = {}
     for name, quoted, bare in _PARAMETER.findall(text):
-        value = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else bare.strip()
+        value = unescape(quoted) if quoted else bare.strip()
         parameters.setdefault(name.lower(), value)
     return parameters
+
+
+def unescape(text: str) -> str:
+    """Return what stands between the quotes of a quoted-string. RFC 9110 section 5.6.4."""
+    return _QUOTED_PAIR.sub(r"\1", text)
 
 
 def has_repeated_parameter(text: str) -> bool:
@@ -86,7 +111,7 @@ def format_content_type(media_type: str, parameters: Mapping[str, str]) -> str:
 
 
 def _quoted_unless_token(value: str) -> str:
-    if re.fullmatch(_TOKEN, value):
+    if re.fullmatch(TOKEN, value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

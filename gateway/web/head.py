@@ -12,13 +12,23 @@ from http.cookies import SimpleCookie
 from math import ceil
 from typing import Final, TypeAlias
 
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict
 
 from gateway.web.body.coding import ContentCoding
 from gateway.web.body.writer import Framing
 from gateway.web.cookies import EXPIRED, set_cookie
 from gateway.web.fields import (
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    DATE,
     DEFAULT_CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    SERVER,
+    SET_COOKIE,
+    TRANSFER_ENCODING,
     ETag,
     check_etag,
     format_content_type,
@@ -30,17 +40,6 @@ from gateway.web.fields import (
 from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
 
 SERVER_SOFTWARE: Final = "realtime-gateway"
-
-CONNECTION: Final = istr("Connection")
-CONTENT_ENCODING: Final = istr("Content-Encoding")
-CONTENT_LENGTH: Final = istr("Content-Length")
-CONTENT_TYPE: Final = istr("Content-Type")
-DATE: Final = istr("Date")
-ETAG: Final = istr("ETag")
-LAST_MODIFIED: Final = istr("Last-Modified")
-SERVER: Final = istr("Server")
-SET_COOKIE: Final = istr("Set-Cookie")
-TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 

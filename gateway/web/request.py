@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, Self
 
 import msgspec
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, istr
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 from yarl import URL
 
 from gateway.web.addressing import address_of, host_of, parse_absolute, parse_target
@@ -16,6 +16,7 @@ from gateway.web.body.writer import BodyWriter
 from gateway.web.charset import decode_text
 from gateway.web.connection import Connection
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
+from gateway.web.fields import CONTENT_LENGTH, HOST
 from gateway.web.forms.form import BodyPieces, Form, read_form
 from gateway.web.forms.parts import MultipartReader
 from gateway.web.forms.urlencoded import parse_urlencoded
@@ -26,9 +27,6 @@ from protocol.http1 import HttpVersion, RequestHead
 
 _UNCHANGED: Final = -1
 CLIENT_MAX_SIZE: Final = 1024**2  # bytes that read() takes, as aiohttp
-
-_CONTENT_LENGTH: Final = istr("Content-Length")
-_HOST: Final = istr("Host")
 
 
 class BaseRequest(RequestFields, Stateful):
@@ -163,7 +161,7 @@ class BaseRequest(RequestFields, Stateful):
         target = self._head.target
         if target[0] != "/" and (absolute := parse_absolute(target)) is not None:
             return absolute.host_port_subcomponent or ""
-        host = self._head.headers.get(_HOST)
+        host = self._head.headers.get(HOST)
         return host_of(self.get_extra_info("sockname")) if host is None else host
 
     @property
@@ -188,7 +186,7 @@ class BaseRequest(RequestFields, Stateful):
     @property
     def content_length(self) -> int | None:
         """The length of the body as it was stated, None where it was not: in chunks, or none."""
-        length = self._head.headers.get(_CONTENT_LENGTH)
+        length = self._head.headers.get(CONTENT_LENGTH)
         return int(length) if length is not None else None
 
     # The body.

@@ -7,28 +7,27 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from multidict import CIMultiDictProxy, istr
+from multidict import CIMultiDictProxy
 
 from gateway.web.fields import (
+    CONTENT_TYPE,
+    COOKIE,
     ETAG_ANY,
+    TOKEN,
     ETag,
     parse_content_type,
     parse_etag,
     parse_http_date,
+    unescape,
 )
 
-_CONTENT_TYPE: Final = istr("Content-Type")
-_COOKIE_NAME: Final = istr("Cookie")
-
-_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 
 _COOKIE_ESCAPE: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 # RFC 7239 section 4: pairs joined by semicolons, elements by commas. A bare value may have the
 # colons and brackets of an address, which the RFC wants quoted and many proxies do not quote.
-_PAIR: Final = re.compile(rf"[ \t;]*({_TOKEN})=({_QUOTED}|[^\s,;\"]+)[ \t]*")
-_QUOTED_PAIR: Final = re.compile(r"\\(.)")
+_PAIR: Final = re.compile(rf"[ \t;]*({TOKEN})=({_QUOTED}|[^\s,;\"]+)[ \t]*")
 
 _RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _ETAGS: Final = re.compile(r'[ \t]*((?:W/)?"[^"]*")[ \t]*(?:,|$)')
@@ -78,7 +77,7 @@ def _parse_forwarded_element(text: str, position: int) -> tuple[dict[str, str], 
     while match := _PAIR.match(text, position):
         name, value = match.groups()
         if value[0] == '"':
-            value = _QUOTED_PAIR.sub(r"\1", value[1:-1])
+            value = unescape(value[1:-1])
         element[name.lower()] = value
         position = match.end()
         if position == len(text) or text[position] != ";":
@@ -138,17 +137,17 @@ class RequestFields(ABC):
     @property
     def cookies(self) -> Mapping[str, str]:
         """The cookies by name."""
-        return MappingProxyType(parse_cookies(self.headers.get(_COOKIE_NAME, "")))
+        return MappingProxyType(parse_cookies(self.headers.get(COOKIE, "")))
 
     @property
     def content_type(self) -> str:
         """The media type of the body; application/octet-stream if it is not given or not valid."""
-        return parse_content_type(self.headers.get(_CONTENT_TYPE, ""))[0]
+        return parse_content_type(self.headers.get(CONTENT_TYPE, ""))[0]
 
     @property
     def charset(self) -> str | None:
         """The charset parameter of the content type."""
-        return parse_content_type(self.headers.get(_CONTENT_TYPE, ""))[1].get("charset")
+        return parse_content_type(self.headers.get(CONTENT_TYPE, ""))[1].get("charset")
 
     @property
     def http_range(self) -> slice:

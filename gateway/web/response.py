@@ -10,8 +10,8 @@ from typing import Any, Final
 from gateway.web.body.coding import STEP_BYTES, ContentCoding, Encoder
 from gateway.web.body.payload import Payload, payload_of
 from gateway.web.body.writer import BodyWriter
-from gateway.web.fields import DEFAULT_CONTENT_TYPE
-from gateway.web.head import CONTENT_LENGTH, CONTENT_TYPE, BodyRule, Headers, body_rule
+from gateway.web.fields import CONTENT_LENGTH, CONTENT_TYPE, DEFAULT_CONTENT_TYPE
+from gateway.web.head import BodyRule, Headers, body_rule
 from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
 
 _MISSING: Final = object()

@@ -4,19 +4,17 @@ import asyncio
 import warnings
 from typing import Any, Final, TypeAlias
 
-from multidict import istr
-
 from gateway.web.body.coding import ContentCoding, Encoder, choose_coding
 from gateway.web.body.writer import BodyWriter, Framing
-from gateway.web.head import (
+from gateway.web.fields import (
+    ACCEPT_ENCODING,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
+    CONTENT_RANGE,
     ETAG,
-    BodyRule,
-    Headers,
-    ResponseHead,
-    body_rule,
+    VARY,
 )
+from gateway.web.head import BodyRule, Headers, ResponseHead, body_rule
 from gateway.web.seams import Answerable
 from gateway.web.state import Key, Stateful
 from protocol.http1 import encode_head
@@ -24,10 +22,6 @@ from protocol.http1 import encode_head
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 BYTES: Final = (bytes, bytearray, memoryview)
-
-ACCEPT_ENCODING: Final = istr("Accept-Encoding")
-CONTENT_RANGE: Final = istr("Content-Range")
-_VARY: Final = istr("Vary")
 
 
 class StreamResponse(ResponseHead, Stateful):
@@ -148,9 +142,9 @@ class StreamResponse(ResponseHead, Stateful):
     def _vary_by_coding(self) -> None:
         """Say that another Accept-Encoding may get another body: RFC 9110 section 12.5.5."""
         headers = self._headers
-        varies = ",".join(headers.getall(_VARY, ())).lower().replace(" ", "").split(",")
+        varies = ",".join(headers.getall(VARY, ())).lower().replace(" ", "").split(",")
         if "*" not in varies and "accept-encoding" not in varies:
-            headers.add(_VARY, ACCEPT_ENCODING)
+            headers.add(VARY, ACCEPT_ENCODING)
 
     async def _encode_body(self, coding: ContentCoding) -> None:
         """Have the body encoded while it is written; nobody knows then how long it will be."""

@@ -1,14 +1,8 @@
 """The response after which the connection speaks another protocol."""
 
 from gateway.web.body.writer import Framing
-from gateway.web.head import (
-    CONNECTION,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    BodyRule,
-    Headers,
-    body_rule,
-)
+from gateway.web.fields import CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING
+from gateway.web.head import BodyRule, Headers, body_rule
 from gateway.web.seams import Answerable, Receiver
 from gateway.web.stream_response import BytesLike, StreamResponse
 from protocol.http1 import HttpVersion

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import brotli
-from multidict import CIMultiDictProxy, istr
+from multidict import CIMultiDictProxy
+
+from gateway.web.fields import CONTENT_ENCODING
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,8 +31,6 @@ MAX_ZSTD_WINDOW_LOG: Final = 23
 # made of 54 bytes and hold the event loop for 50 ms. Encoders take 4 MiB unless told otherwise. RFC
 # 7932 section 9.1: these are the lowest four bits of bodies with windows of 8 and 16 MiB.
 LARGE_BROTLI_WINDOWS: Final = (0b1101, 0b1111)
-
-CONTENT_ENCODING: Final = istr("Content-Encoding")
 
 
 class CodingError(ValueError):

@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from multidict import istr
-
 from gateway.web.body.writer import BodyWriter
-from gateway.web.fields import DEFAULT_CONTENT_TYPE
+from gateway.web.fields import (
+    ACCEPT_ENCODING,
+    ACCEPT_RANGES,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    DEFAULT_CONTENT_TYPE,
+)
 from gateway.web.files.conditions import choose_part, refuse_by_condition
 from gateway.web.files.variants import OpenFile, guess_content_type, open_variant
-from gateway.web.head import CONTENT_ENCODING, CONTENT_TYPE, Headers
+from gateway.web.head import Headers
 from gateway.web.request import BaseRequest
-from gateway.web.stream_response import ACCEPT_ENCODING, CONTENT_RANGE, StreamResponse
+from gateway.web.stream_response import StreamResponse
 from gateway.web.threads import run_to_end
 
 DEFAULT_CHUNK_BYTES: Final = 256 * 1024  # as aiohttp
 # A part up to this size is read when the file is opened, and leaves with the head in one write.
 SMALL_BYTES: Final = 64 * 1024
-
-ACCEPT_RANGES: Final = istr("Accept-Ranges")
 
 # What an operating system says of a path at which there is nothing; what it says else is an error.
 _MISSING: Final = frozenset(

@@ -11,7 +11,7 @@ from gateway.web.exceptions import (
     HTTPUnsupportedMediaType,
     MalformedBodyError,
 )
-from gateway.web.fields import parse_content_type
+from gateway.web.fields import CONTENT_ENCODING, CONTENT_TYPE, parse_content_type
 from gateway.web.forms.part_coding import (
     decodable_bytes,
     decode_content,
@@ -26,9 +26,6 @@ MAX_LINE_BYTES: Final = 128 * 1024  # as StreamReader's high-water mark; a longe
 MAX_NESTING: Final = 8  # multiparts within multiparts; deeper ones are answered with 400
 MAX_CHARSET_BYTES: Final = 31  # as aiohttp; a longer _charset_ is answered with 400
 INLINE_BYTES: Final = 1024  # more is decompressed in a thread
-
-
-_ENCODING: Final = "Content-Encoding"
 
 
 class Pieces(Protocol):
@@ -155,7 +152,7 @@ class BodyPartReader:
 
     def get_charset(self, default: str) -> str:
         """Return the charset that the part names, or else the form, or else default."""
-        parameters = parse_content_type(self.headers.get("Content-Type", ""))[1]
+        parameters = parse_content_type(self.headers.get(CONTENT_TYPE, ""))[1]
         return parameters.get("charset") or self._default_charset or default
 
     def decode(self, data: bytes) -> bytes:
@@ -169,7 +166,7 @@ class BodyPartReader:
 
     async def decode_iter(self, data: bytes) -> AsyncIterator[bytes]:
         """Yield what decode() returns, without holding the event loop for it."""
-        if len(data) > INLINE_BYTES and not self._is_form_data and _ENCODING in self.headers:
+        if len(data) > INLINE_BYTES and not self._is_form_data and CONTENT_ENCODING in self.headers:
             yield await asyncio.to_thread(self.decode, data)
         else:
             yield self.decode(data)
@@ -241,7 +238,7 @@ class MultipartReader:
         max_part_bytes: int | None = None,
         depth: int = 0,
     ) -> None:
-        media_type, parameters = parse_content_type(headers.get("Content-Type", ""))
+        media_type, parameters = parse_content_type(headers.get(CONTENT_TYPE, ""))
         if not media_type.startswith("multipart/"):
             raise HTTPUnsupportedMediaType(text="415: A multipart body is expected")
         self.headers = headers
@@ -270,7 +267,7 @@ class MultipartReader:
                 part = await self._next_part()
         if part is None:
             return None
-        media_type = parse_content_type(part.headers.get("Content-Type", ""))[0]
+        media_type = parse_content_type(part.headers.get(CONTENT_TYPE, ""))[0]
         return self._nested(part) if media_type.startswith("multipart/") else part
 
     async def release(self) -> None:
