@@ -266,7 +266,9 @@ class Connection(asyncio.Protocol):
         self.asyncio_transport.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'connected' if self.connected else 'disconnected'}>"
+        # asyncio shows it before it is connected, where a TLS handshake fails in debug mode.
+        is_connected = hasattr(self, "asyncio_transport") and self.connected
+        return f"<{type(self).__name__} {'connected' if is_connected else 'disconnected'}>"
 
     def _end(self) -> None:
         """Break the circles in which a connection refers to itself."""

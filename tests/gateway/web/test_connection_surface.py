@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from gateway.web.response import Response
+from gateway.web.server import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -45,6 +46,14 @@ async def test_a_connection_tells_whose_it_is_and_how_it_is_treated(connected):
         "access_log": access_log,
         "repr": "<Connection connected>",
     }
+
+
+async def test_a_connection_can_be_shown_before_it_is_made():
+    async def handler(request):
+        raise AssertionError("no request is sent")
+
+    # As asyncio's debug mode does where a TLS handshake fails; what went wrong was not shown then.
+    assert repr(Server(handler)()) == "<Connection disconnected>"
 
 
 async def test_a_connection_that_is_lost_has_no_transport_but_an_address(connected):
