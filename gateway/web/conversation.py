@@ -210,8 +210,13 @@ class Conversation:
 
     def _handle(self, head: RequestHead) -> None:
         self._phase = _HANDLING
+        shared = self._shared
         self._writer = writer = BodyWriter(self._flow)
-        self.task = self._shared.loop.create_task(self._answer(head, self._body, writer))
+        # Not in the context that bytes come in: the event loop takes it over from whoever last let
+        # the peer send, and that may have been the handler of another request.
+        self.task = shared.loop.create_task(
+            self._answer(head, self._body, writer), context=shared.context.copy()
+        )
 
     def _open_body(self, head: RequestHead) -> None:
         settings = self._shared.settings
@@ -276,7 +281,7 @@ class Conversation:
         self._body = None
         self.deadline = self._shared.now + self._shared.settings.keepalive_timeout
         if not self._intake.is_idle:
-            # Not at once: the next request would inherit this one's context variables.
+            # In a turn of its own, not in the task of the request that is over.
             self._shared.loop.call_soon(self._advance, context=self._shared.context)
 
     def _drain_body(self) -> None:

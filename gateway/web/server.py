@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextvars import copy_context
 from typing import Final, Unpack
 
 from gateway.web.access_log import AbstractAccessLogger, AccessLogger
@@ -138,6 +139,7 @@ class Server:
         """Watch over connection, unless it comes too late."""
         if self._sweeping is None:
             self.shared.now = self.shared.loop.time()
+            self.shared.context = copy_context()  # of whoever listens
             self._sweeping = self.shared.loop.call_later(SWEEP_S, self._sweep)
         self._connections[connection] = None
         if 0 < self.shared.settings.max_connections < len(self._connections):

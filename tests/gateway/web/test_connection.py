@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from contextvars import ContextVar
 
 import pytest
 
@@ -14,6 +15,7 @@ from gateway.web.takeover import TakeoverResponse
 from protocol.errors import StateError
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 HEADERS = {"Connection": "upgrade", "Upgrade": "websocket"}
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -348,3 +350,39 @@ async def test_bytes_after_the_end_are_forgotten():
     connection.pause_writing()
     connection.resume_writing()
     assert (server.requests_count, connection.is_last) == (0, True)
+
+
+async def test_a_request_does_not_see_the_context_in_which_another_let_the_peer_send(connected):
+    variable = ContextVar("variable", default="unset")
+    seen = []
+
+    async def handler(request):
+        seen.append(variable.get())
+        variable.set(request.path)
+        if request.can_read_body:
+            await eventually(lambda: request.content.is_full)  # so that the peer has to stop
+        return Response(body=b"<%d>" % len(await request.read()))
+
+    async with asyncio.timeout(PATIENCE_S), connected(handler) as (reader, writer):
+        for size in (500_000, 0):
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            writer.write(bytes(size))
+            await reader.readuntil(b"<%d>" % size)
+    assert seen == ["unset", "unset"]
+
+
+async def test_a_request_sees_the_context_of_whoever_listens():
+    variable = ContextVar("variable", default="unset")
+
+    async def handler(request):
+        return Response(text=f"<{variable.get()}>")
+
+    server = Server(handler, access_log=None)
+    variable.set("set")
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+    writer.write(GET + LAST)
+    assert (await reader.read()).count(b"<set>") == 2
+    writer.close()
+    listener.close()
+    await server.shutdown(PATIENCE_S)
