@@ -29,6 +29,10 @@ SET_COOKIE: Final = istr("Set-Cookie")
 TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
 VARY: Final = istr("Vary")
 
+# Of a content type that is kept in mind: others are parsed each time, because a peer can put into
+# one more parameters than anybody should remember for it.
+MAX_KEPT_CHARACTERS: Final = 256
+
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 ETAG_ANY: Final = "*"
 
@@ -72,15 +76,22 @@ def check_etag(tag: ETag) -> ETag:
     return tag
 
 
-@lru_cache(maxsize=64)
 def parse_content_type(text: str) -> tuple[str, Mapping[str, str]]:
     """Return the media type and its parameters, type and names in lower case, each name's first.
 
     What is no media type reads as application/octet-stream. RFC 9110 section 8.3.1.
     """
+    parse = _recall_content_type if len(text) <= MAX_KEPT_CHARACTERS else _parse_content_type
+    return parse(text)
+
+
+def _parse_content_type(text: str) -> tuple[str, Mapping[str, str]]:
     match = _MEDIA_TYPE.match(text)
     media_type = match[1].lower() if match else DEFAULT_CONTENT_TYPE
     return media_type, MappingProxyType(parse_parameters(text))
+
+
+_recall_content_type: Final = lru_cache(maxsize=64)(_parse_content_type)
 
 
 def parse_parameters(text: str) -> dict[str, str]:

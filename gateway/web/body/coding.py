@@ -12,6 +12,10 @@ from typing import Final
 # the whole is there, and otherwise lets others have a turn in between.
 STEP_BYTES: Final = 32 * 1024
 
+# Of one Accept-Encoding: there are a dozen codings, and a header has room for thousands. What
+# stands behind so many is not there for us.
+MAX_WEIGHTS: Final = 32
+
 _ANY: Final = "*"
 _ALIASES: Final = {"x-gzip": "gzip"}  # RFC 9110 section 8.4.1.3
 _WEIGHT: Final = re.compile(r"[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -38,7 +42,7 @@ def parse_accept_encoding(text: str) -> Mapping[str, float]:
     A coding whose weight cannot be read has none. RFC 9110 section 12.5.3.
     """
     weights: dict[str, float] = {}
-    for element in text.split(","):
+    for element in text.split(",", MAX_WEIGHTS)[:MAX_WEIGHTS]:
         name, _, parameter = (part.strip(" \t") for part in element.partition(";"))
         match = _WEIGHT.fullmatch(parameter or "q=1")
         name = name.lower()

@@ -51,6 +51,15 @@ def test_every_parameter_survives_being_written_and_read_again(parameters: dict[
     assert parse_content_type(format_content_type("a/b", parameters)) == ("a/b", parameters)
 
 
+def test_a_content_type_of_many_parameters_is_not_kept_in_mind() -> None:
+    few = "text/plain; charset=utf-8"
+    many = "text/plain" + "".join(f";p{number}=v" for number in range(1000))
+
+    assert parse_content_type(few) is parse_content_type(few)
+    assert parse_content_type(many) is not parse_content_type(many)
+    assert len(parse_content_type(many)[1]) == 1000
+
+
 @given(st.text(alphabet=';="\\ ,a/'))
 def test_no_content_type_breaks_the_parser(text: str) -> None:
     media_type, _ = parse_content_type(text)

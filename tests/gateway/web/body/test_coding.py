@@ -5,7 +5,13 @@ import zlib
 
 import pytest
 
-from gateway.web.body.coding import ContentCoding, Encoder, choose_coding, parse_accept_encoding
+from gateway.web.body.coding import (
+    MAX_WEIGHTS,
+    ContentCoding,
+    Encoder,
+    choose_coding,
+    parse_accept_encoding,
+)
 
 DEFLATE, GZIP, IDENTITY = ContentCoding
 
@@ -53,6 +59,12 @@ def test_the_weights_of_all_codings_can_be_read() -> None:
     weights = parse_accept_encoding("BR;q=0.5, x-gzip, *;q=0")
 
     assert dict(weights) == {"br": 0.5, "gzip": 1.0, "*": 0.0}
+
+
+def test_no_more_weights_are_remembered_than_there_are_codings_for() -> None:
+    assert len(parse_accept_encoding(",".join(map(str, range(5000))))) == MAX_WEIGHTS
+    assert choose_coding("br," * (MAX_WEIGHTS - 1) + "gzip") is GZIP
+    assert choose_coding("br," * MAX_WEIGHTS + "gzip") is IDENTITY
 
 
 def test_a_long_header_is_read_in_one_pass() -> None:
