@@ -92,9 +92,8 @@ def _quads_bytes(chunk: bytes) -> int:
     """Return where the last four characters of base64 end."""
     excess = len(chunk.translate(None, _NOT_BASE64)) % 4
     end = len(chunk)
-    while excess:
-        end -= 1
-        excess -= chunk[end] in _ALPHABET
+    for _ in range(excess):
+        end = len(chunk[:end].rstrip(_NOT_BASE64)) - 1
     return end
 
 
