@@ -19,7 +19,7 @@ from gateway.web.exceptions import HTTPRequestEntityTooLarge
 from gateway.web.fields import CONTENT_LENGTH, HOST
 from gateway.web.forms.form import BodyPieces, Form, read_form
 from gateway.web.forms.parts import MultipartReader
-from gateway.web.forms.urlencoded import parse_urlencoded
+from gateway.web.forms.urlencoded import read_urlencoded
 from gateway.web.head import Headers
 from gateway.web.request_fields import RequestFields
 from gateway.web.state import Key, Stateful
@@ -268,7 +268,7 @@ class BaseRequest(RequestFields, Stateful):
             return await read_form(self._read_parts(self._check_size), self._task)
         if content_type == "application/x-www-form-urlencoded":
             body = await self.read()
-            return MultiDictProxy(MultiDict(parse_urlencoded(body, self.charset or "utf-8")))
+            return MultiDictProxy(MultiDict(await read_urlencoded(body, self.charset or "utf-8")))
         return MultiDictProxy(MultiDict())
 
     def _read_parts(self, check: Callable[[int], None] | None = None) -> MultipartReader:

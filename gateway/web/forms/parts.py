@@ -19,12 +19,13 @@ from gateway.web.forms.part_coding import (
     essential,
 )
 from gateway.web.forms.part_events import PartDecoder, PartEvent, PartHead
-from gateway.web.forms.urlencoded import parse_urlencoded
+from gateway.web.forms.urlencoded import read_urlencoded
 
 CHUNK_BYTES: Final = 8192  # what read_chunk() returns at most by default, as aiohttp
 MAX_LINE_BYTES: Final = 128 * 1024  # as StreamReader's high-water mark; a longer one is a 400
 MAX_NESTING: Final = 8  # multiparts within multiparts; deeper ones are answered with 400
 MAX_CHARSET_BYTES: Final = 31  # as aiohttp; a longer _charset_ is answered with 400
+PARTS_PER_TURN: Final = 64  # of a multipart before others have a turn, which a nested one costs
 INLINE_BYTES: Final = 1024  # more is decompressed in a thread
 
 
@@ -148,7 +149,7 @@ class BodyPartReader:
     async def form(self, *, encoding: str | None = None) -> list[tuple[str, str]]:
         """Return the names and values of a part that is an urlencoded form."""
         charset = encoding or self.get_charset("utf-8")
-        return parse_urlencoded(await self.read(decode=True), charset)
+        return await read_urlencoded(await self.read(decode=True), charset)
 
     def get_charset(self, default: str) -> str:
         """Return the charset that the part names, or else the form, or else default."""
@@ -226,6 +227,7 @@ class MultipartReader:
         "_is_form_data",
         "_max_part_bytes",
         "_part",
+        "_parts_count",
         "_pieces",
         "headers",
     )
@@ -250,6 +252,7 @@ class MultipartReader:
         self._max_part_bytes = max_part_bytes
         self._depth = depth
         self._part: BodyPartReader | None = None  # the last one begun
+        self._parts_count = 0
         self._is_first = True
         self._is_ended = False
 
@@ -268,7 +271,7 @@ class MultipartReader:
         if part is None:
             return None
         media_type = parse_content_type(part.headers.get(CONTENT_TYPE, ""))[0]
-        return self._nested(part) if media_type.startswith("multipart/") else part
+        return await self._nested(part) if media_type.startswith("multipart/") else part
 
     async def release(self) -> None:
         """Read the rest of the body and forget it."""
@@ -292,6 +295,9 @@ class MultipartReader:
         if head is None:
             return None
         assert isinstance(head, PartHead)
+        self._parts_count += 1
+        if not self._parts_count % PARTS_PER_TURN:
+            await asyncio.sleep(0)
         self._part = BodyPartReader(
             head,
             self._take_event,
@@ -301,7 +307,8 @@ class MultipartReader:
         )
         return self._part
 
-    def _nested(self, part: BodyPartReader) -> "MultipartReader":
+    async def _nested(self, part: BodyPartReader) -> "MultipartReader":
+        await asyncio.sleep(0)
         if self._depth + 1 > MAX_NESTING:
             raise MalformedBodyError(f"Multiparts are nested more than {MAX_NESTING} deep")
         return MultipartReader(

@@ -1,5 +1,6 @@
 """A multipart body is read part by part, and no further than it is asked for."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -292,3 +293,19 @@ async def test_a_malformed_body_is_refused_again_and_again():
     for _ in range(2):
         with pytest.raises(MalformedBodyError):
             await cut.read()
+
+
+@pytest.mark.parametrize("field", [b"X: 1", b"Content-Type: multipart/mixed; boundary=c"])
+async def test_many_parts_that_are_here_already_leave_others_a_turn(field):
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turns = 0
+    other = asyncio.ensure_future(count_turns())
+    parts = [part async for part in reader_of(encode(*[[field, b""]] * 640))]
+    other.cancel()
+    assert len(parts) == 640
+    assert turns >= 10

@@ -1,5 +1,6 @@
 """Urlencoded forms: names and values in their order, within bounds."""
 
+import asyncio
 from urllib.parse import urlencode
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.web.exceptions import (
     HTTPUnsupportedMediaType,
     MalformedBodyError,
 )
-from gateway.web.forms.urlencoded import MAX_FIELDS, parse_urlencoded
+from gateway.web.forms.urlencoded import MAX_FIELDS, parse_urlencoded, read_urlencoded
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,15 @@ def test_a_form_must_be_in_a_charset_that_is_known():
         parse_urlencoded(b"a", "klingon")
     with pytest.raises(MalformedBodyError):
         parse_urlencoded(b"\xff", "utf-8")
+
+
+async def test_a_large_form_does_not_hold_the_event_loop():
+    reading = asyncio.ensure_future(read_urlencoded(b"a=" + b"%" * 100_000, "utf-8"))
+    turns = 0
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert reading.result() == [("a", "%" * 100_000)]
+    assert turns > 2
+    with pytest.raises(MalformedBodyError):
+        await read_urlencoded(b"\xff" * 100_000, "utf-8")
