@@ -371,9 +371,13 @@ def encode_head(
 ) -> bytes:
     """Return the head of a response, from status line to empty line, fields in their given order.
 
-    Raises ValueError where a CR, LF or NUL would break a line.
+    Raises ValueError where a CR, LF or NUL would break a line, TypeError for what is no text.
     """
-    lines = [_status_line(version, status, reason), *map(": ".join, headers.items())]
+    try:
+        lines = [_status_line(version, status, reason), *map(": ".join, headers.items())]
+    except TypeError:
+        not_text = (name for name, value in headers.items() if not isinstance(value, str))
+        raise TypeError(f"The value of the header {next(not_text, None)!r} must be a str") from None
     if not "".join(lines).isprintable():
         broken = next(filter(_LINE_BREAK.search, lines), None)
         if broken is not None:

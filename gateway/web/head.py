@@ -361,10 +361,15 @@ class ResponseHead:
 
 
 def _parse_length(headers: "CIMultiDict[str]") -> int | None:
-    """Return the one Content-Length, or None; raise ValueError where a peer could read two."""
+    """Return the one Content-Length, or None.
+
+    Raises ValueError where a peer could read two, and TypeError for a number, which is no header.
+    """
     if CONTENT_LENGTH not in headers:
         return None
     values = headers.getall(CONTENT_LENGTH)
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"The value of the header '{CONTENT_LENGTH}' must be a str")
     if len(values) > 1 or not _DIGITS.fullmatch(values[0]):
         raise ValueError(f"Not a content length: {', '.join(values)!r}")
     return int(values[0])

@@ -59,9 +59,9 @@ def test_the_field_that_would_break_a_line_is_named_without_its_value():
     assert "secret" not in str(caught.value)
 
 
-def test_a_header_that_is_no_text_is_refused():
-    with pytest.raises(TypeError):
-        encode_head(HTTP_11, 200, "OK", {"Content-Length": 1})
+def test_a_header_that_is_no_text_is_refused_by_name():
+    with pytest.raises(TypeError, match="'Content-Length' must be a str"):
+        encode_head(HTTP_11, 200, "OK", {"A": "b", "Content-Length": 1})
 
 
 def test_chunks_are_framed_and_none_of_them_is_the_last_by_accident():

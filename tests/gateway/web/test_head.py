@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,12 @@ def test_a_content_length_of_none_is_no_header() -> None:
 @pytest.mark.parametrize("value", ["", "abc", "+5", "-1", "1_0", " 5", "5, 5", "٣"])
 def test_what_is_no_content_length_is_not_guessed_at(value: str) -> None:
     with pytest.raises(ValueError, match="Not a content length"):
+        _ = ResponseHead(headers={"Content-Length": value}).content_length
+
+
+@pytest.mark.parametrize("value", [5, b"5", None])
+def test_a_content_length_that_is_no_text_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(TypeError, match="'Content-Length' must be a str"):
         _ = ResponseHead(headers={"Content-Length": value}).content_length
 
 
