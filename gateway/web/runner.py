@@ -143,6 +143,10 @@ class ServerRunner(BaseRunner):
         handle_signals: bool = False,
         shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT_S,
     ) -> None:
+        if not isinstance(web_server, Server):
+            raise TypeError(
+                f"A runner is for a Server, not {web_server!r}: Server(handler) makes one"
+            )
         super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
         self._web_server = web_server
 

@@ -181,7 +181,9 @@ async def test_the_name_tells_the_port_that_was_found(runner: ServerRunner) -> N
     assert (site.port, site.name) == (port, f"http://127.0.0.1:{port}")
 
 
-async def test_sites_are_made_after_setup() -> None:
+async def test_runners_are_made_of_servers_and_sites_after_setup() -> None:
+    with pytest.raises(TypeError, match=r"Server\(handler\)"):
+        ServerRunner(handler)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="setup"):
         TCPSite(ServerRunner(Server(handler)))
 
