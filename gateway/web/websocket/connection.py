@@ -148,14 +148,18 @@ class WebSocketConnection:
     def heard(self) -> bool:
         """Whether the peer gave a sign of life since this was last set to False.
 
-        A peer whose bytes are left unread on our side's account counts as alive.
+        Reading enough of much that is written is one. A peer whose bytes are left unread on our
+        side's account counts as alive, unless it is time that it reads.
         """
         connection = self._connection
-        return connection is not None and (connection.heard or self._holds & (OWNER | TURN) != 0)
+        if connection is None:
+            return False
+        is_unread = self._holds & (OWNER | TURN) != 0 and not self.is_writing_paused
+        return connection.heard or is_unread
 
     @heard.setter
     def heard(self, heard: bool) -> None:
-        """Wait for the next sign, after False."""
+        """Wait for the next sign, after False; take something for one, after True."""
         if self._connection is not None:
             self._connection.heard = heard
 
@@ -280,6 +284,7 @@ class WebSocketConnection:
     def resume_writing(self) -> None:
         """Send the pong that waited, tell the listener, and go on with the events that waited."""
         self.is_writing_paused = False
+        self.heard = True
         if self._pong:
             pong, self._pong = self._pong, b""
             self.write(pong)

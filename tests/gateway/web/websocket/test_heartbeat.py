@@ -9,6 +9,7 @@ from typing import Any
 from gateway.web.server import Server
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from gateway.web.websocket.heartbeat import Heartbeat
+from protocol.frames import BINARY
 
 KEY = bytes(4)
 PING = b"\x89\x00"
@@ -44,16 +45,17 @@ class Ending(Listener):
     """Keeps what ended the connection, and when."""
 
     def __init__(self) -> None:
+        self.on_resumed: Callable[[], object] = bool  # which does nothing
         self.end: tuple[float, int, str] | None = None
 
     def on_message(self, opcode: int, data: str | bytes) -> None:
         """Nothing is asked of messages."""
 
     def on_pause_writing(self) -> None:
-        """Nothing is written but pings."""
+        """Nothing waits for it."""
 
     def on_resume_writing(self) -> None:
-        """Nothing is written but pings."""
+        self.on_resumed()
 
     def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
         self.end = asyncio.get_running_loop().time(), code, str(exc)
@@ -67,10 +69,10 @@ class Pinged:
         self.connection = connection
         self.heartbeat = Heartbeat(connection, INTERVAL_S)
 
-    def take(self) -> bytes:
+    def take(self, size: int = 1024) -> bytes:
         """Return what the peer has got since the last time."""
         try:
-            return self.peer.recv(1024)
+            return self.peer.recv(size)
         except BlockingIOError:
             return b""
 
@@ -132,6 +134,46 @@ def test_a_part_of_a_message_is_a_sign_of_life():
             pinged.peer.send(b"x")
             await asyncio.sleep(INTERVAL_S / 2 - 1)
         assert ending.end is None
+
+    run(scenario)
+
+
+def test_reading_is_a_sign_of_life_while_a_ping_waits_behind_a_large_message():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        pinged.connection.send(BINARY, bytes(4 << 20))
+        for _ in range(20):
+            pinged.take(100_000)
+            await asyncio.sleep(INTERVAL_S / 2 - 1)
+        assert ending.end is None
+        await asyncio.sleep(INTERVAL_S * 2 + 1)
+        assert ending.end is not None
+
+    run(scenario)
+
+
+def test_a_peer_that_reads_is_not_given_up_because_as_much_is_sent_to_it_meanwhile():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        def send() -> None:
+            pinged.connection.send(BINARY, bytes(300_000))
+
+        ending.on_resumed = send
+        send()
+        for _ in range(40):
+            pinged.take(100_000)
+            await asyncio.sleep(INTERVAL_S / 2 - 1)
+        assert ending.end is None
+
+    run(scenario)
+
+
+def test_a_peer_that_is_not_read_and_does_not_read_is_given_up():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        pinged.connection.pause_reading()
+        await asyncio.sleep(10 * INTERVAL_S)
+        assert ending.end is None
+        pinged.connection.send(BINARY, bytes(4 << 20))
+        await asyncio.sleep(INTERVAL_S * 2 + 1)
+        assert ending.end is not None
 
     run(scenario)
 
