@@ -100,7 +100,7 @@ class DecodingReader(StreamReader):
         try:
             self._buffer += decoder.decode(data)
         except CODING_ERRORS as error:
-            failure = RequestPayloadError("The body is not in its content coding")
+            failure = RequestPayloadError(f"The body's content coding cannot be undone: {error}")
             self.set_exception(failure)
             raise failure from error
 

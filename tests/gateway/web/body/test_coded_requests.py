@@ -116,6 +116,22 @@ async def test_a_broken_body_is_answered_and_ends_the_connection(talk: Any, wire
     assert len(failures) == 1
 
 
+@pytest.mark.parametrize(
+    ("coding", "body", "reason"),
+    [
+        ("br", brotli.compress(TEXT, lgwin=24), b"The window is too large"),
+        ("deflate", zlib.compress(TEXT) + b"more", b"Bytes follow the end of the data"),
+        ("gzip", b"no gzip", b"incorrect header check"),
+    ],
+)
+async def test_the_answer_says_what_is_wrong_with_a_broken_body(
+    talk: Any, coding: str, body: bytes, reason: bytes
+) -> None:
+    answer = await talk(echo, post(body, f"Content-Encoding: {coding}", CLOSE))
+
+    assert reason in answer
+
+
 async def test_a_handler_that_puts_up_with_a_broken_body_keeps_its_connection(talk: Any) -> None:
     async def handler(request: BaseRequest) -> StreamResponse:
         with suppress(RequestPayloadError):
