@@ -68,12 +68,19 @@ FIRST_BYTE_PROBLEMS: Final = tuple(_first_byte_problem(first) for first in range
 DEFLATED_FIRST_BYTE_PROBLEMS: Final = tuple(map(_deflated_first_byte_problem, range(256)))
 
 
+# What repeats a key in a long integer, by how often; found at once under a name of their own.
+_to_integer: Final = int.from_bytes
+_REPEATS: Final = tuple(
+    _to_integer(b"\1\0\0\0" * count, "little") for count in range(INTEGER_XOR_BYTES // 4 + 1)
+)
+
+
 def _mask_short(payload: bytes, key: bytes) -> bytes:
     """Return payload XORed with the repeated key by way of two long integers."""
     size = len(payload)
-    repeated = (key * ((size >> 2) + 1))[:size]
-    number = int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")
-    return number.to_bytes(size, "little")
+    count = (size + 3) >> 2
+    number = _to_integer(payload, "little") ^ _to_integer(key, "little") * _REPEATS[count]
+    return number.to_bytes(count << 2, "little")[:size]
 
 
 # By a byte of the key: the table for bytes.translate that XORs with it.

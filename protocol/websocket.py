@@ -107,9 +107,9 @@ TRANSITIONS: Final = {
 }
 
 
-# What every message asks for: Python 3.11 takes 170 ns to read a member from its enum, 10 ns to
-# read a name of the module.
-SEND_FRAME: Final = Act.SEND_FRAME
+# What every message asks for; from CLOSE_SENT on nothing is sent. Python 3.11 takes 170 ns to read
+# a member from its enum, 10 ns to read a name of the module.
+CLOSE_SENT: Final = State.CLOSE_SENT
 RECEIVE_FRAME: Final = Act.RECEIVE_FRAME
 
 
@@ -201,9 +201,9 @@ class WebSocket:
                 if isinstance(frame, WebSocketError):
                     raise frame
                 first, payload, missing_bytes = frame
-                if self._message is None and first == WHOLE_TEXT:
-                    events.append((TEXT, str(payload, "utf-8")))
-                elif self._message is None and first == WHOLE_BINARY:
+                if first == WHOLE_TEXT and self._message is None:
+                    events.append((TEXT, payload.decode()))
+                elif first == WHOLE_BINARY and self._message is None:
                     events.append((BINARY, payload))
                 elif first & CONTROL:
                     events.append(self._receive_control(first & OPCODE, payload))
@@ -226,7 +226,8 @@ class WebSocket:
 
         Raises StateError after our close frame, ValueError for a control frame above 125 bytes.
         """
-        self._move(SEND_FRAME)
+        if self.state >= CLOSE_SENT:
+            self._move(Act.SEND_FRAME)  # raises; before that it leads nowhere
         return encode_frame(opcode, payload.encode() if isinstance(payload, str) else payload)
 
     def send_deflated(self, opcode: int, payload: bytes) -> bytes:
@@ -236,7 +237,7 @@ class WebSocket:
         """
         if self._deflate is None:
             raise StateError("no compression was agreed upon")
-        self._move(SEND_FRAME)
+        self._move(Act.SEND_FRAME)
         return encode_frame(opcode, self._deflate.compress(payload), rsv1=True)
 
     def forget_sent(self) -> None:

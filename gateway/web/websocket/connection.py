@@ -4,7 +4,6 @@ Over 400 lines, so that all that can hold, fail or end a connection is read toge
 """
 
 import asyncio
-from collections import deque
 from typing import Final, Protocol
 
 from gateway.web.connection import Connection
@@ -12,7 +11,7 @@ from protocol.codes import CloseCode
 from protocol.deflate import Agreement
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, PING, PONG
-from protocol.websocket import Event, State, WebSocket
+from protocol.websocket import CLOSE_SENT, Event, State, WebSocket
 
 # Above this many bytes in the write buffer reading pauses until writing resumes. It is four times
 # asyncio's high-water mark: a peer that asks faster than it reads has to stop asking.
@@ -23,10 +22,6 @@ MESSAGES_PER_TURN: Final = 64
 # How long a peer may take for its part of the closing handshake before the socket is dropped: long
 # enough for a slow mobile network, and what aiohttp and websockets give.
 CLOSE_TIMEOUT_S: Final = 10.0
-
-# From here on nothing is sent. A name of its own, because every message asks for it, and Python
-# 3.11 takes 170 ns to read a member from its enum.
-CLOSE_SENT: Final = State.CLOSE_SENT
 
 # Why reading pauses, as bits.
 BACKLOG: Final = 1  # the peer does not read
@@ -130,9 +125,8 @@ class WebSocketConnection:
         self._end_cause: Exception | None = None
         self._holds = 0
         self._pong = b""  # the newest pong that waits for the peer to read, as a frame
-        # Events not acted on yet, oldest first: one of BACKLOG and TURN tells what for. A deque for
-        # every idle connection would be 760 bytes.
-        self._waiting: deque[Event] | tuple[()] = ()
+        # Events not acted on yet, latest first: one of BACKLOG and TURN tells what for.
+        self._waiting: list[Event] | tuple[()] = ()
 
     @property
     def is_closing(self) -> bool:
@@ -173,16 +167,20 @@ class WebSocketConnection:
         if self.is_sendable:  # asyncio logs what is written when the peer has left
             self.asyncio_transport.write(frames)
 
-    def send(self, opcode: int, payload: str | bytes) -> None:
-        """Encode and write one message, ping or pong; do nothing once closing.
+    def send(self, opcode: int, payload: str | bytes) -> bool:
+        """Encode and write one message, ping or pong; return False, and do nothing, once closing.
 
         Raises ValueError for a ping or pong above 125 bytes.
         """
-        if self.is_sendable:
-            self.asyncio_transport.write(self._websocket.send_frame(opcode, payload))
+        # is_sendable without its call: an echo is made of these lines.
+        websocket, asyncio_transport = self._websocket, self.asyncio_transport
+        if websocket.state >= CLOSE_SENT or asyncio_transport.is_closing():
+            return False
+        asyncio_transport.write(websocket.send_frame(opcode, payload))
+        return True
 
     def send_deflated(self, opcode: int, payload: bytes) -> int:
-        """Compress and write one message; do nothing once closing. Return how long the frame is.
+        """Compress and write one message; return how long the frame is, 0 once closing.
 
         Raises StateError where no compression was agreed upon.
         """
@@ -251,9 +249,10 @@ class WebSocketConnection:
         """
         events = self._websocket.feed(data)
         if self._waiting:
-            self._waiting.extend(events)
+            self._waiting = [*reversed(events), *self._waiting]
         elif events:
-            self._waiting = deque(events)
+            events.reverse()
+            self._waiting = events
             self._act()
 
     def eof_received(self) -> bool | None:
@@ -299,7 +298,7 @@ class WebSocketConnection:
         """Act on the events that wait, as far as this turn and the peer's reading allow."""
         count = why = 0
         while self._waiting and not why:
-            self._receive(self._waiting.popleft())
+            self._receive(self._waiting.pop())
             count += 1
             if self._websocket.state >= CLOSE_SENT:
                 continue  # the rest is dropped, unless it is the peer's close frame
@@ -315,7 +314,8 @@ class WebSocketConnection:
                 asyncio.get_running_loop().call_soon(self._go_on)
         if why:
             self._hold(why)
-        self._release((BACKLOG | TURN) & ~why)
+        if self._holds:
+            self._release((BACKLOG | TURN) & ~why)
 
     def _go_on(self) -> None:
         """Act on events that waited; not while the peer does not read.
@@ -327,7 +327,7 @@ class WebSocketConnection:
             return
         try:
             if is_behind:
-                self._waiting = deque(self._websocket.feed(b""))
+                self._waiting = self._websocket.feed(b"")[::-1]
             self._act()
         except BaseException as error:  # as asyncio does where data_received raises
             self.abort(error if isinstance(error, Exception) else None)

@@ -10,17 +10,18 @@ from gateway.web.websocket.heartbeat import Heartbeat
 from gateway.web.websocket.message import CLOSED_MESSAGE, CLOSING_MESSAGE, WSMessage, WSMsgType
 from protocol.codes import CloseCode
 from protocol.errors import WebSocketError
-from protocol.frames import BINARY, PING, PONG, TEXT
+from protocol.frames import BINARY, MAX_SHORT_BYTES, TEXT
 
 # Messages that nobody has received yet, as aiohttp bounds them. Above it reading pauses, so that
-# the peer waits; what one read brought is taken in whole.
+# the peer waits; what one read brought is taken in whole. It goes on when all are received: then it
+# is not switched for every message, and only putting counts.
 MAX_INBOX_BYTES: Final = 128 * 1024
-# Where reading goes on: low enough that it is not switched for every message.
-RESUME_INBOX_BYTES: Final = MAX_INBOX_BYTES // 2
 # What an empty message takes: the tuple, the object in it, its place in the queue.
 MESSAGE_OVERHEAD_BYTES: Final = 128
 
-MESSAGE_TYPES: Final = {opcode: WSMsgType(opcode) for opcode in (TEXT, BINARY, PING, PONG)}
+DATA_TYPES: Final = {opcode: WSMsgType(opcode) for opcode in (TEXT, BINARY)}
+# A NamedTuple's own constructor is written in Python, and takes twice as long.
+new_message: Final = tuple.__new__
 
 
 class Inbox(Listener):
@@ -38,9 +39,9 @@ class Inbox(Listener):
         "_is_shut",
         "_messages",
         "_size_bytes",
-        "_waiter",
         "connection",
         "exception",
+        "waiter",
     )
 
     connection: WebSocketConnection
@@ -49,8 +50,8 @@ class Inbox(Listener):
         self._decode_text = decode_text
         self.exception: Exception | None = None  # what ended the connection, if an exception did
         self._messages: deque[WSMessage] | None = None
-        self._size_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._size_bytes = 0  # of what was put since the inbox was empty
+        self.waiter: asyncio.Future[None] | None = None  # of the get() that is under way
         self._end_waiter: asyncio.Future[None] | None = None
         self._flow: WriteFlow | None = None
         self._heartbeat: Heartbeat | None = None
@@ -66,30 +67,33 @@ class Inbox(Listener):
         if interval_s and not self._is_ended:
             self._heartbeat = Heartbeat(self.connection, interval_s)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether a get() is under way."""
-        return self._waiter is not None
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the connection is over, so that nothing more comes in."""
-        return self._is_ended
+    def take(self) -> WSMessage | None:
+        """Return the oldest message, None where none waits; read on after the last."""
+        messages = self._messages
+        if messages is None:
+            return None
+        message = messages.popleft()
+        if not messages:
+            self._messages = None
+            is_full, self._size_bytes = self._size_bytes > MAX_INBOX_BYTES, 0
+            if is_full:
+                self.connection.resume_reading()
+        return message
 
     async def get(self) -> WSMessage:
         """Return the oldest message, waiting for one; CLOSED once the connection is over.
 
         Cancelling it loses no message.
         """
-        while self._messages is None:
+        while (message := self.take()) is None:
             if self._is_ended:
                 return CLOSED_MESSAGE
-            self._waiter = asyncio.get_running_loop().create_future()
+            self.waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._waiter
+                await self.waiter
             finally:
-                self._waiter = None
-        return self._take(self._messages)
+                self.waiter = None
+        return message
 
     def shut(self) -> None:
         """Drop what waits and what comes; a get() that is under way returns CLOSING."""
@@ -97,7 +101,7 @@ class Inbox(Listener):
         self._stop_heartbeat()
         self._messages = None
         self._size_bytes = 0
-        if self._waiter is not None:
+        if self.waiter is not None:
             self._put(CLOSING_MESSAGE)
 
     async def wait_ended(self) -> None:
@@ -115,7 +119,7 @@ class Inbox(Listener):
         """Keep a message; a text as bytes if it is wanted so."""
         if not self._decode_text and isinstance(data, str):
             data = data.encode()
-        self._put(WSMessage(MESSAGE_TYPES[opcode], data, ""))
+        self._put(new_message(WSMessage, (DATA_TYPES[opcode], data, "")), len(data))
 
     def on_ping(self, payload: bytes) -> None:
         """Keep a ping that the handler answers itself."""
@@ -157,7 +161,7 @@ class Inbox(Listener):
         self._stop_heartbeat()
         if is_news and not isinstance(exc, ConnectionError) and not self._is_shut:
             self._put(WSMessage(WSMsgType.ERROR, exc, None))
-        _wake(self._waiter)
+        _wake(self.waiter)
         _wake(self._end_waiter)
         if self._flow is not None:
             self._flow.lose()
@@ -167,32 +171,19 @@ class Inbox(Listener):
             self._heartbeat.stop()
             self._heartbeat = None
 
-    def _put(self, message: WSMessage) -> None:
-        """Append message and wake its receiver; pause reading when it is one too many."""
+    def _put(self, message: WSMessage, size_bytes: int = MAX_SHORT_BYTES) -> None:
+        """Append message and wake its receiver; pause reading when it is one too many.
+
+        What is none of text or binary counts as a control frame, however short.
+        """
         if self._messages is None:
             self._messages = deque()
         self._messages.append(message)
-        self._size_bytes += _size_bytes(message)
+        self._size_bytes += size_bytes + MESSAGE_OVERHEAD_BYTES
         if self._size_bytes > MAX_INBOX_BYTES:
             self.connection.pause_reading()
-        _wake(self._waiter)
-
-    def _take(self, messages: deque[WSMessage]) -> WSMessage:
-        """Remove and return the oldest message; read on when there is room again."""
-        message = messages.popleft()
-        if not messages:
-            self._messages = None
-        is_full = self._size_bytes > RESUME_INBOX_BYTES
-        self._size_bytes -= _size_bytes(message)
-        if is_full and self._size_bytes <= RESUME_INBOX_BYTES:
-            self.connection.resume_reading()
-        return message
-
-
-def _size_bytes(message: WSMessage) -> int:
-    """Return about how much memory message takes."""
-    size = len(message.data) if isinstance(message.data, str | bytes) else 0
-    return size + MESSAGE_OVERHEAD_BYTES
+        if self.waiter is not None:
+            _wake(self.waiter)
 
 
 def _wake(waiter: "asyncio.Future[None] | None") -> None:

@@ -34,6 +34,8 @@ class Outbox:
         It is written before anything is awaited unless it, or one before it, is large. Raises
         PeerLeft if the connection closes before that.
         """
+        if not self._connection.is_sendable:
+            raise PeerLeft("Cannot write to closing transport")
         is_large = is_deflated and len(payload) > MAX_AT_ONCE_BYTES
         if self._last is None and not is_large:
             return self._write(opcode, payload, is_deflated)

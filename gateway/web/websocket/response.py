@@ -189,17 +189,17 @@ class WebSocketResponse(StreamResponse):
         RuntimeError before prepare(), while another receive() waits, and when it has said four
         times that the connection is closed. Cancelling it loses no message.
         """
-        self._require_connection()
-        if self._inbox.is_awaited:
-            raise RuntimeError("Concurrent call to receive() is not allowed")
-        if self._is_over:
+        inbox = self._inbox
+        if self._connection is None or inbox.waiter is not None or self._is_over:
             return self._receive_nothing()
-        timeout_s = timeout or self._receive_timeout_s
-        if timeout_s:
-            async with asyncio.timeout(timeout_s):
-                message = await self._inbox.get()
-        else:
-            message = await self._inbox.get()
+        message = inbox.take()
+        if message is None:
+            timeout_s = timeout or self._receive_timeout_s
+            if timeout_s:
+                async with asyncio.timeout(timeout_s):
+                    message = await inbox.get()
+            else:
+                message = await inbox.get()
         if message.type in END_TYPES:
             self._receive_end(message)
         return message
@@ -321,15 +321,14 @@ class WebSocketResponse(StreamResponse):
 
     async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
         """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
-        connection = self._require_connection()
-        if self._is_closed or not connection.is_sendable:
-            raise PeerLeft("Cannot write to closing transport")
-        if self._outbox is None or opcode > BINARY:
-            connection.send(opcode, payload)
-            self._undrained_bytes += len(payload) + HEAD_BYTES
-        else:
+        connection = self._connection or self._require_connection()
+        if self._outbox is not None and opcode <= BINARY:
             sending = self._outbox.send(opcode, payload, is_deflated=compress != 0)
             self._undrained_bytes += await sending
+        elif connection.send(opcode, payload):
+            self._undrained_bytes += len(payload) + HEAD_BYTES
+        else:
+            raise PeerLeft("Cannot write to closing transport")
         if self._undrained_bytes > self._writer_limit_bytes:
             self._undrained_bytes = 0
             await self._inbox.drain()
@@ -347,7 +346,12 @@ class WebSocketResponse(StreamResponse):
         return message.data
 
     def _receive_nothing(self) -> WSMessage:
-        """Return that it is over, or nearly; raise RuntimeError for who does not stop asking."""
+        """Return that it is over, or nearly; raise RuntimeError for who may not ask, or does not
+        stop.
+        """
+        self._require_connection()
+        if self._inbox.waiter is not None:
+            raise RuntimeError("Concurrent call to receive() is not allowed")
         if not self._is_closed:
             return CLOSING_MESSAGE
         self._closed_count += 1
