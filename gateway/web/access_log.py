@@ -1,4 +1,4 @@
-"""One line in the access log for each answered request."""
+"""One line in the access log for each request that has a response, sent whole or not."""
 
 import logging
 import os
@@ -36,7 +36,10 @@ class AbstractAccessLogger(ABC):
 
     @abstractmethod
     def log(self, request: BaseRequest, response: StreamResponse, time: float) -> None:
-        """Log that request was answered by response within time seconds."""
+        """Log that request was answered by response within time seconds.
+
+        Of an answer that its peer did not wait for, some or all may not have been sent.
+        """
 
     @property
     def enabled(self) -> bool:

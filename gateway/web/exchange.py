@@ -65,7 +65,7 @@ class Responder:
         try:
             request = self.request_factory(head, body, connection, writer, task)
             started = task.get_loop().time() if self._access_logger is not None else 0.0
-            response: StreamResponse | None
+            response: StreamResponse | None = None
             try:
                 response = await self.handler(request)
                 if type(response) is not Response:  # most are, and an abstract class is slow to ask
@@ -73,7 +73,8 @@ class Responder:
                 await response.prepare(request)
                 await response.write_eof()
             except Exception as error:
-                response = await self._recover(error, request)
+                if response is None or not _is_peers_leaving(error):
+                    response = await self._recover(error, request)
             if response is not None:
                 keep_alive = writer.is_complete and bool(response.keep_alive)
                 if self._access_logger is not None and self._access_logger.enabled:
@@ -91,7 +92,10 @@ class Responder:
             connection.finish(keep_alive)
 
     async def _recover(self, error: Exception, request: BaseRequest) -> StreamResponse | None:
-        """Send what tells the peer of error, unless another response has begun; return it."""
+        """Send what tells the peer of error, unless another response has begun; return it.
+
+        It is returned, for the access log, also where the peer left before it was sent.
+        """
         response = self._response_to(error, request)
         if response is None or request.writer.has_sent_head:
             return None
@@ -99,6 +103,8 @@ class Responder:
             await response.prepare(request)
             await response.write_eof()
         except Exception as failure:
+            if _is_peers_leaving(failure):
+                return response
             if isinstance(error, HTTPException):
                 return await self._recover(failure, request)
             if not request.protocol.is_lost:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -245,6 +246,45 @@ async def test_every_answer_is_in_the_access_log(talk):
     )
     sizes = [len(b"HTTP/1.1 " + answer) for answer in answers.split(b"HTTP/1.1 ")[1:]]
     assert logged == [("/", 404, sizes[0], True), ("/last", 200, sizes[1], True)]
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+async def test_an_answer_that_the_peer_did_not_wait_for_is_in_the_access_log(connected, status):
+    logged = []
+    has_begun = asyncio.Event()
+
+    async def handler(request):
+        has_begun.set()
+        with pytest.raises(ConnectionResetError):
+            await request.read()
+        if status == 404:
+            raise HTTPNotFound
+        if status == 500:
+            raise Failure
+        return Response(text="late")
+
+    async with connected(handler, access_log=logged, access_log_class=Noted) as (_, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await has_begun.wait()
+    assert logged == [("/", status, 0, True)]
+
+
+async def test_a_stream_that_the_peer_left_is_in_the_access_log_where_it_is_returned(connected):
+    logged = []
+
+    async def handler(request):
+        response = StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionResetError):
+            while True:
+                await response.write(bytes(1000))
+        return response
+
+    async with connected(handler, access_log=logged, access_log_class=Noted) as (reader, writer):
+        writer.write(GET)
+        await reader.readexactly(1000)
+    [(path, status, size_bytes, _)] = logged
+    assert (path, status, size_bytes > 1000) == ("/", 200, True)
 
 
 async def test_a_logger_that_is_not_enabled_is_not_asked(talk):
