@@ -4,6 +4,8 @@ llhttp judges the syntax and finds the bodies. What it does not do is done here:
 as the bytes arrive, Host is checked, only the codings and versions that we speak pass, any method
 does, and nothing behind an upgrade is taken for a request. llhttp is given one head or body at a
 time: where each of them ends is found here as well, and the two must agree.
+
+It has over 400 lines, because heads and bodies are two halves of one state.
 """
 
 import re
@@ -190,19 +192,27 @@ class RequestDecoder:
         A malformed or too large request ends the list with the HTTPError that answers it. After
         that, after an Upgrade, and after a request that ends the connection every call returns [].
         """
+        events, position = self.feed_one(data)
+        while position < len(data):
+            more, position = self.feed_one(data, position)
+            events += more
+        return events
+
+    def feed_one(self, data: bytes, position: int = 0) -> tuple[list[Event], int]:
+        """Return the events of one request at most, and how far data is read then; see feed()."""
         events: list[Event] = []
-        position, end = 0, len(data)
         try:
-            while position < end and self._phase is not _DONE:
+            while position < len(data) and self._phase is not _DONE:
                 step = self._feed_head if self._phase is _HEAD else self._feed_body
                 position = step(data, position, events)
+                if events and self._phase is _HEAD:
+                    break
         except HTTPError as error:
             self._phase, self._kept = _DONE, b""
             self._take_body(events)
-            events.append(error)
-        else:
-            self._take_body(events)
-        return events
+            return [*events, error], len(data)
+        self._take_body(events)
+        return events, len(data) if self._phase is _DONE else position
 
     def feed_eof(self) -> list[Event]:
         """Return an HTTPError if the peer stopped sending inside a request, otherwise nothing."""

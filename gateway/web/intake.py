@@ -4,8 +4,8 @@ from typing import Final
 
 from protocol.http1 import Event, HeadLimits, RequestDecoder, Upgrade
 
-# Pipelined requests are small and grow when they are parsed: so much at a time bounds what they
-# can grow to. It is also the size of a TLS record.
+# So much is parsed at a time, and of it no more than one request: what is pipelined behind it would
+# grow many times over. It is also the size of a TLS record.
 PIECE_BYTES: Final = 16 * 1024
 
 
@@ -17,6 +17,7 @@ class Intake:
         "_events",
         "_is_between_requests",
         "_is_http",
+        "_parsed_bytes",
         "_unparsed",
     )
 
@@ -24,6 +25,7 @@ class Intake:
         self._decoder = RequestDecoder(limits)
         self._events: list[Event] = []  # latest first
         self._unparsed = b""
+        self._parsed_bytes = 0  # of what is still there in _unparsed
         self._is_between_requests = True
         self._is_http = True
 
@@ -35,11 +37,11 @@ class Intake:
     @property
     def unparsed_bytes(self) -> int:
         """How many bytes wait to be parsed, or to be handed on after an upgrade."""
-        return len(self._unparsed)
+        return len(self._unparsed) - self._parsed_bytes
 
     def add(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        self._unparsed = self._unparsed + data if self._unparsed else data
+        self._unparsed = self.take_unparsed() + data if self._unparsed else data
 
     def take(self) -> Event | None:
         """Return the next event, parsing what is needed for it; None where more bytes are.
@@ -54,19 +56,25 @@ class Intake:
 
     def _parse(self) -> None:
         """Make events of the next piece."""
-        piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
-        events = self._decoder.feed(piece)
+        start = self._parsed_bytes
+        piece = self._unparsed[start : start + PIECE_BYTES]
+        events, parsed_bytes = self._decoder.feed_one(piece)
+        end = start + parsed_bytes
+        if end == len(self._unparsed):
+            self._unparsed, end = b"", 0
+        self._parsed_bytes = end
         self._is_between_requests = self._decoder.is_idle
         if events and type(last := events[-1]) is Upgrade:
             events.pop()
-            self._unparsed = last.tail + self._unparsed
+            self._unparsed = last.tail + self.take_unparsed()
             self._is_http = False
         events.reverse()
         self._events = events
 
     def take_unparsed(self) -> bytes:
         """Return what was not parsed; it is not HTTP where an upgrade was offered."""
-        data, self._unparsed = self._unparsed, b""
+        data = self._unparsed[self._parsed_bytes :]
+        self._unparsed, self._parsed_bytes = b"", 0
         return data
 
     def end(self) -> Event | None:

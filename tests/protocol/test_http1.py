@@ -281,6 +281,16 @@ def test_chunks_end_where_they_did_however_the_bytes_are_cut():
         assert ends == [3, 4, 9] * 2
 
 
+def test_requests_can_be_taken_one_by_one():
+    wire = GET + POST_CHUNKED + b"1\r\na\r\n0\r\n\r\n" + GET[:-2] + b"Connection: close\r\n\r\n"
+    decoder, ends = RequestDecoder(HeadLimits()), [0]
+    while ends[-1] < len(wire + GET):
+        events, position = decoder.feed_one(wire + GET, ends[-1])
+        assert [type(event) for event in events].count(RequestHead) == 1
+        ends.append(position)
+    assert ends == [0, len(GET), wire.rindex(b"GET"), len(wire + GET)]
+
+
 @pytest.mark.parametrize("name", BROKEN_CHUNKS)
 def test_broken_chunks_are_refused_after_the_head(name):
     for pieces in cuts(BROKEN_CHUNKS[name]):

@@ -29,12 +29,21 @@ def test_requests_come_one_event_at_a_time(intake):
     assert [type(event) for event in take_all(intake)] == [RequestHead, EndOfRequest]
 
 
-def test_no_more_than_a_piece_is_parsed_for_one_event(intake):
+def test_no_more_than_one_request_is_parsed_for_one_event(intake):
     intake.add(GET * 2000)
     intake.take()
-    assert intake.unparsed_bytes == len(GET) * 2000 - PIECE_BYTES
+    assert intake.unparsed_bytes == len(GET) * 1999
     intake.add(GET)
     assert len(take_all(intake)) == 2 * 2001 - 1
+    assert intake.unparsed_bytes == 0
+
+
+def test_no_more_than_a_piece_of_a_body_is_parsed_for_one_event(intake):
+    head = GET.replace(b"GET", b"POST")[:-2] + b"Content-Length: 50000\r\n\r\n"
+    intake.add(head + bytes(50000) + GET)
+    assert type(intake.take()) is RequestHead
+    assert intake.unparsed_bytes == len(head) + 50000 + len(GET) - PIECE_BYTES
+    assert len(take_all(intake)) > 4
     assert intake.unparsed_bytes == 0
 
 
