@@ -57,15 +57,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a warning through once per cause and minute, with the number of those it held back."""
+    """Lets a warning through once per cause and minute, with the number of those it held back.
+
+    So with errors of asyncio: without descriptors it has hundreds of the same each second.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._causes: dict[tuple[str, object], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether record is to be written; other levels than WARNING always are."""
-        if record.levelno != logging.WARNING:
+        """Tell whether record is to be written; the gateway's own above WARNING always are."""
+        if record.levelno != logging.WARNING and record.name != "asyncio":
             return True
         cause = (record.name, record.msg)
         written, held_back = self._causes.get(cause, (float("-inf"), 0))

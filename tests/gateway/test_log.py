@@ -115,6 +115,13 @@ def test_another_cause_or_logger_or_level_is_not_held_back():
     assert repeats.filter(error)
 
 
+def test_an_error_of_asyncio_is_not_written_hundreds_of_times_a_second():
+    repeats = RepeatFilter()
+    record = {"name": "asyncio", "levelno": logging.ERROR, "msg": "out of system resource"}
+    records = [logging.makeLogRecord({**record, "created": second}) for second in (0.0, 1.0, 60.0)]
+    assert [repeats.filter(each) for each in records] == [True, False, True]
+
+
 def test_texts_that_are_not_constant_cannot_grow_the_memory_of_causes():
     repeats = RepeatFilter()
     written = [repeats.filter(warning(f"cause {number}")) for number in range(MAX_CAUSES + 1)]
