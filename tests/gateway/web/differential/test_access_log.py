@@ -63,7 +63,7 @@ class Listening(logging.Handler):
                 extra[name] = shape(str(extra[name]))
         line = record.getMessage()
         if "response_size" in extra and extra["response_status"] == 500:  # its Server is another
-            line = line.replace(str(extra.pop("response_size")), "size")
+            line = re.sub(rf"\b{extra.pop('response_size')}\b", "size", line)
         self.records.append({"line": shape(line), "level": record.levelname, **extra})
 
 
