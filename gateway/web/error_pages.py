@@ -16,7 +16,7 @@ def failure_page(error: BaseException, *, accept: str, debug: bool) -> Response:
 
     It closes the connection: nobody knows how much of the request a failed handler has read.
     """
-    trace = "".join(traceback.format_exception(error)) if debug else None
+    trace = _format(error) if debug else None
     if "text/html" in accept:
         detail = _STATUS.description
         if trace is not None:
@@ -30,3 +30,9 @@ def failure_page(error: BaseException, *, accept: str, debug: bool) -> Response:
         response = Response(status=_STATUS, text=f"{_TITLE}\n\n{trace or _STATUS.description}")
     response.force_close()
     return response
+
+
+def _format(error: BaseException) -> str:
+    """Return the traceback as text that every charset of Unicode has: peers send surrogates."""
+    trace = "".join(traceback.format_exception(error))
+    return trace.encode("utf-8", "backslashreplace").decode()

@@ -35,3 +35,9 @@ def test_markup_in_a_traceback_is_shown_and_not_obeyed():
     page = failure_page(fail("<script>'&"), accept=BROWSER, debug=True)
     assert "<script>" not in page.text
     assert "&lt;script&gt;&#x27;&amp;" in page.text
+
+
+@pytest.mark.parametrize("accept", ["*/*", BROWSER])
+def test_a_header_that_is_no_utf_8_can_be_in_a_traceback(accept):
+    page = failure_page(fail("no \udcff"), accept=accept, debug=True)
+    assert "ValueError: no \\udcff" in page.text
