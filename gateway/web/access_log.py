@@ -60,8 +60,9 @@ class AccessLogger(AbstractAccessLogger):
     %%     a percent sign
     ====== ==================================== ====== ====================================
 
-    What is missing shows as `-`, and what could break a line as its escape. Anything else in the
-    format stands for itself. The values are also in the record, as extra fields.
+    What is missing shows as `-`. What could break a line shows as its escape, and so do quotes and
+    backslashes, as Apache's: no peer can forge a field. Anything else in the format stands for
+    itself. The values are also in the record, as extra fields.
     """
 
     __slots__ = ("_atoms", "_template")
@@ -116,15 +117,36 @@ def _compile(log_format: str) -> tuple[str, tuple[tuple[Key, Atom], ...]]:
     return template + log_format[end:].replace("%", "%%"), tuple(atoms)
 
 
+@lru_cache(maxsize=1024)
+def _escape(code: int) -> str:
+    """Return a character, or its escape where it could end a field in quotes or break a line."""
+    character = chr(code)
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+class _Escapes(dict[int, str]):
+    """What each character becomes; those that a peer can send in a byte are there beforehand."""
+
+    def __missing__(self, code: int) -> str:
+        return _escape(code)
+
+
+_ESCAPES: Final = _Escapes({code: _escape(code) for code in (*range(256), *range(0xDC80, 0xDD00))})
+
+
 def _printable(text: str) -> str:
-    """Return text, with an escape for each character that could break a line or its encoding."""
-    if text.isprintable():
+    """Return text, with an escape for each character that could forge or break a line."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text.translate(_ESCAPES)
 
 
 def _remote_address(request: BaseRequest, response: StreamResponse, took_s: float) -> str:
-    return request.remote or "-"
+    return _printable(request.remote) or "-"
 
 
 def _request_line(request: BaseRequest, response: StreamResponse, took_s: float) -> str:

@@ -151,6 +151,14 @@ async def test_what_could_break_the_line_or_its_encoding_is_escaped(
     assert message == r"č\x85\tx\udcff"
 
 
+async def test_no_header_can_end_the_quotes_around_it(
+    record: Callable[..., Awaitable[Any]],
+) -> None:
+    message = (await record('"%{X}i" %s', b'X: a" 299 "\\" \xe2\x80\x8b')).getMessage()
+
+    assert message == r""""a\" 299 \"\\\" \u200b" 201"""
+
+
 async def test_the_values_are_in_the_record_too(record: Callable[..., Awaitable[Any]]) -> None:
     log_record = await record("%a %r %s %P %{X-In}i %{Host}i %{X-Out}o", b"X-In: in")
 

@@ -29,7 +29,7 @@ async def answer(module: ModuleType, request: Any) -> Any:
 REQUESTS: dict[str, bytes] = {
     "GET": GET,
     "named": get(b"User-Agent: me/1.0", b"Referer: http://a/b"),
-    "quoted": get(b'User-Agent: a"b\\c', b"X-Id: 1"),
+    "numbered": get(b"User-Agent: a'b/c", b"X-Id: 1"),
     "query": request(b"GET /a/b?c=d%20e&f HTTP/1.1"),
     "encoded": request(b"GET /%C4%8D%22 HTTP/1.1"),
     "body": post(b"abc"),
@@ -91,6 +91,14 @@ async def test_a_line_and_its_extra_fields_are_the_same(name: str, log_format: s
 
     assert len(ours) == 1
     assert ours == theirs
+
+
+async def test_quotes_are_escaped_where_aiohttp_lets_a_peer_forge_fields() -> None:
+    wire = get(b'User-Agent: a" 299 "b\\c')
+    ours, theirs = [await logged(module, '"%{User-Agent}i" %s', wire) for module in MODULES]
+
+    assert ours[0]["line"] == r""""a\" 299 \"b\\c" 201"""
+    assert theirs[0]["line"] == r""""a" 299 "b\c" 201"""
 
 
 async def test_a_percent_sign_is_one_where_aiohttp_fails_to_log() -> None:
