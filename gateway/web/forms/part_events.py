@@ -21,9 +21,10 @@ from gateway.web.fields import has_repeated_parameter, parse_parameters
 MAX_BOUNDARY_BYTES: Final = 70  # RFC 2046 section 5.1.1; a longer one is answered with 400
 MAX_PREAMBLE_BYTES: Final = 8 * 1024  # a note to old mail readers; browsers send none; then 400
 MAX_PART_FIELD_BYTES: Final = 8190  # one header field of a part, as one of a request; then 400
+MAX_PART_FOLDS: Final = 32  # lines that continue a field, each of which copies it; more is a 400
 MAX_PART_FIELDS: Final = 32  # forms have three at most, parts of mail a dozen; then 400
 
-_CONTROL: Final = re.compile(r"[\x00\r\n]")
+_CONTROL: Final = re.compile(rb"[\x00\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,19 @@ class PartDecoder:
 class _Parser(PushMultipartParser):
     """The library's parser for multipart bodies of every kind, forms or not."""
 
-    def _create_segment(self, headerlist: list[tuple[str, str]]) -> MultipartSegment:
-        if any(_CONTROL.search(value) for _, value in headerlist):
+    _folds_count = 0  # of the head in hand
+
+    def _on_segment_headerline(self, line: bytes) -> None:
+        # Here, where the line is whole: of what stands around its parts the library tells nobody.
+        if _CONTROL.search(line):
             raise ParserError("Control character in segment header")
+        self._folds_count += line[:1] in (b" ", b"\t")
+        if self._folds_count > MAX_PART_FOLDS:
+            raise ParserError("Too many continued lines in segment header")
+        super()._on_segment_headerline(line)
+
+    def _create_segment(self, headerlist: list[tuple[str, str]]) -> MultipartSegment:
+        self._folds_count = 0
         names = [name for name, _ in headerlist]
         if names.count("Content-Disposition") > 1 or names.count("Content-Type") > 1:
             raise ParserError("Repeated segment header")

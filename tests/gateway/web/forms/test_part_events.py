@@ -110,6 +110,16 @@ MALFORMED = {
     "a line feed in a value": (
         *(FIRST + b"X: y\nZ: z\r\n\r\n" + LAST, "Control character in segment header"),
     ),
+    "a line feed before a name": (
+        *(FIRST + b"\nX: y\r\n\r\nx" + LAST, "Control character in segment header"),
+    ),
+    "a carriage return before a colon": (
+        *(FIRST + b"X\r: y\r\n\r\nx" + LAST, "Control character in segment header"),
+    ),
+    "a field in too many lines": (
+        FIRST + b"X: y\r\n" + b" z\r\n" * 33 + b"\r\nx" + LAST,
+        "Too many continued lines in segment header",
+    ),
     "a zero byte": (FIRST + b"X: \0\r\n\r\n" + LAST, "Control character in segment header"),
     "another boundary": (FIRST + A + b"\r\nx\r\n--b0undXY", "Unexpected bytes after boundary"),
     "a wrong length": (
