@@ -95,7 +95,11 @@ def body_rule(method: str, status: int) -> BodyRule:
 class ResponseHead:
     """Status, headers and cookies of one response, and what complete() adds to them."""
 
+    # What few responses change is an attribute of the class until then.
     _coding: ContentCoding | None = None  # of the body, unless it is in none of ours
+    _cookies: SimpleCookie | None = None
+    _chunked = False
+    _keep_alive: bool | None = None
 
     # No slots: HTTPException is also an Exception, and Python cannot lay both out in one object.
 
@@ -103,9 +107,6 @@ class ResponseHead:
         self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
     ) -> None:
         self._headers: CIMultiDict[str] = CIMultiDict() if headers is None else CIMultiDict(headers)
-        self._cookies: SimpleCookie | None = None
-        self._chunked = False
-        self._keep_alive: bool | None = None
         self._change_status(status, reason)
 
     @property

@@ -25,6 +25,7 @@ class Response(StreamResponse):
     """
 
     _sends_head_at_once = False
+    _body: bytes | bytearray | Payload | None = None
     _encoded_body: bytes | None = None
     _zlib_executor_size = STEP_BYTES
     _zlib_executor: Executor | None = None
@@ -43,7 +44,6 @@ class Response(StreamResponse):
         zlib_executor: Executor | None = None,
     ) -> None:
         super().__init__(status=status, reason=reason, headers=headers)
-        self._body: bytes | bytearray | Payload | None = None
         if zlib_executor_size is not None:
             self._zlib_executor_size = zlib_executor_size
         if zlib_executor is not None:

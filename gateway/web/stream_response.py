@@ -14,7 +14,7 @@ from gateway.web.fields import (
     ETAG,
     VARY,
 )
-from gateway.web.head import BodyRule, Headers, ResponseHead, body_rule
+from gateway.web.head import BodyRule, ResponseHead, body_rule
 from gateway.web.seams import Answerable
 from gateway.web.state import Key, Stateful
 from protocol.http1 import encode_head
@@ -32,18 +32,13 @@ class StreamResponse(ResponseHead, Stateful):
 
     _sends_head_at_once = True
     _state: dict[Key, Any] | None = None
+    _request: Answerable | None = None
+    _writer: BodyWriter | None = None
+    _is_ended = False
     _compression = False
     _forced_coding: ContentCoding | None = None
     _strategy: int | None = None  # of zlib
     _encoder: Encoder | None = None  # where the body is encoded while it is written
-
-    def __init__(
-        self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
-    ) -> None:
-        super().__init__(status=status, reason=reason, headers=headers)
-        self._request: Answerable | None = None
-        self._writer: BodyWriter | None = None
-        self._is_ended = False
 
     @property
     def prepared(self) -> bool:
