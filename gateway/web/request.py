@@ -138,7 +138,7 @@ class BaseRequest(RequestFields, Stateful):
         return URL.build(
             scheme=self.scheme,
             authority=self.host.lower(),
-            path=self.rel_url.raw_path,
+            path=self.rel_url.raw_path if self._tunnel_authority is None else "",
             query_string=self.rel_url.raw_query_string,
             encoded=True,
         )
@@ -161,8 +161,16 @@ class BaseRequest(RequestFields, Stateful):
         target = self._head.target
         if target[0] != "/" and (absolute := parse_absolute(target)) is not None:
             return absolute.host_port_subcomponent or ""
+        if self._tunnel_authority is not None:
+            return self._tunnel_authority
         host = self._head.headers.get(HOST)
         return host_of(self.get_extra_info("sockname")) if host is None else host
+
+    @property
+    def _tunnel_authority(self) -> str | None:
+        """The target of CONNECT, which is no path but a host. RFC 9112 section 3.3."""
+        target = self._head.target
+        return target if self._head.method == "CONNECT" and target[0] != "/" else None
 
     @property
     def remote(self) -> str:

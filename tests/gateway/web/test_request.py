@@ -94,7 +94,9 @@ async def test_a_target_cannot_name_another_host_unless_it_is_absolute(target, p
 
 async def test_the_targets_that_are_no_paths_are_told():
     assert request_of("OPTIONS * HTTP/1.1", "Host: a").path == "*"
-    assert request_of("CONNECT b:80 HTTP/1.1", "Host: a").raw_path == "b:80"
+    tunnel = request_of("CONNECT b:443 HTTP/1.1", "Host: a")
+    assert (tunnel.raw_path, tunnel.host, str(tunnel.url)) == ("b:443", "b:443", "http://b:443")
+    assert tunnel.clone(host="c:1").host == "c:1"
 
 
 async def test_the_host_is_the_one_that_the_peer_named():
