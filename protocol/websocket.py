@@ -191,9 +191,12 @@ class WebSocket:
         events: list[Event] = []
         if RECEIVE_FRAME not in TRANSITIONS[self.state]:
             return events
-        frames: Iterable[Frame | WebSocketError] = self._decoder.feed(data)
+        decoded = self._decoder.feed(data)
+        frames: Iterable[Frame | WebSocketError] = decoded
         if self._deflate is not None:
-            frames = self._rest = iter([*self._rest, *frames])
+            if decoded:  # copied in each of the turns it takes, the rest would cost its square
+                self._rest = iter([*self._rest, *decoded])
+            frames = self._rest
             self.is_behind = False
         grown_bytes = 0
         try:
