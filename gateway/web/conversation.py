@@ -12,7 +12,7 @@ from gateway.web.body.decoding_reader import DecodingReader
 from gateway.web.body.errors import PayloadAccessError, RequestPayloadError
 from gateway.web.body.reader import StreamReader
 from gateway.web.body.writer import BodyWriter
-from gateway.web.flow import PeerLeft, WriteFlow
+from gateway.web.flow import PeerLeft, WriteFlow, end_writing
 from gateway.web.intake import Intake
 from gateway.web.settings import Shared
 from protocol.errors import HTTPError, StateError
@@ -326,7 +326,7 @@ class Conversation:
         self.deadline = self._shared.now + lingering_time
         self._flow.lose()  # for a task that a handler left behind
         if transport.can_write_eof():
-            transport.write_eof()
+            end_writing(transport)
         self._intake.take_unparsed()
         self._regulate_reading()
 

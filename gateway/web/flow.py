@@ -1,6 +1,7 @@
 """Whether an asyncio transport takes more bytes, and the waiting until it does."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 # Writes in a row before others get the event loop: at most some milliseconds.
@@ -13,6 +14,12 @@ class PeerLeft(ConnectionResetError):
     A class of its own, so that a handler which ends with it is not confused with one whose
     connection to somebody else broke.
     """
+
+
+def end_writing(asyncio_transport: asyncio.Transport) -> None:
+    """Tell the peer that nothing follows what was written; it must be able to, so not over TLS."""
+    with suppress(OSError):  # the peer has reset the connection, which asyncio is about to see
+        asyncio_transport.write_eof()
 
 
 class WriteFlow:

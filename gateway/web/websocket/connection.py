@@ -7,6 +7,7 @@ import asyncio
 from typing import Final, Protocol
 
 from gateway.web.connection import Connection
+from gateway.web.flow import end_writing
 from protocol.codes import CloseCode
 from protocol.deflate import Agreement
 from protocol.errors import WebSocketError
@@ -400,7 +401,7 @@ class WebSocketConnection:
         if not self.asyncio_transport.can_write_eof():
             self._close_socket()
             return
-        self.asyncio_transport.write_eof()
+        end_writing(self.asyncio_transport)
         self._start_close_timer()
         self._release(self._holds)
 

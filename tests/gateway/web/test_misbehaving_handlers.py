@@ -6,6 +6,7 @@ connection can be trusted. Above 400 lines because there are many ways to do wro
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -835,3 +836,18 @@ def test_a_handler_may_end_the_program_and_nothing_but_that_is_told(
     assert (ended.returncode, ended.stdout) == (status, "clean\n")
     assert ended.stderr.rpartition("\n")[0].rpartition("\n")[2] == complaint
     assert "never retrieved" not in ended.stderr
+
+
+async def test_a_handler_that_gives_up_just_when_its_peer_resets_ends_the_connection() -> None:
+    clients: list[socket.socket] = []
+
+    async def handler(request: BaseRequest) -> Any:
+        reset(clients.pop())
+        raise asyncio.CancelledError
+
+    async with watched(handler) as attack:
+        for _ in range(5):
+            clients.append(attack.connect())
+            clients[0].sendall(POST[:-1])
+            await eventually(lambda: not clients)
+            await attack.gone()
