@@ -260,18 +260,20 @@ class RequestDecoder:
             raise HTTPError(400, "A CR or LF stands alone before the request")
         return offset + stop + len(self._kept)
 
-    def _judge_head(self, wire: bytes, judged_bytes: int) -> bool:
+    def _judge_head(self, wire: bytes, judged_bytes: int, *, is_first: bool = False) -> bool:
         """Let llhttp judge a head so far; return whether it is whole and offers some upgrade.
 
-        Of wire so much has been judged before.
+        Of wire so much has been judged before. is_first tells that llhttp has seen nothing else.
         """
         try:
             return self._feed_llhttp(wire[judged_bytes:])
         except HTTPError as error:
             reason = str(error.__cause__)
             if reason == _AFTER_CLOSE:
+                if is_first:  # a line without a version is a whole request to llhttp: HTTP/0.9
+                    raise HTTPError(*_REFUSALS["Invalid HTTP version"]) from error
                 self._llhttp = httptools.HttpRequestParser(self._message)
-                return self._judge_head(wire, 0)
+                return self._judge_head(wire, 0, is_first=True)
             if reason not in _UNKNOWN_METHOD:
                 raise
         return self._judge_other_method(wire)

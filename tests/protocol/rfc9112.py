@@ -87,6 +87,7 @@ MALFORMED = {
     "response": (b"HTTP/1.1 200 OK\r\nHost: a\r\n\r\n", 400),
     # RFC 9110 section 2.5 and 15.6.6: versions.
     "no version": (b"GET /\r\n\r\n", 505),
+    "no version, and more behind it": (b"GET /\n\r\na: b\r\n\r\n", 505),
     "HTTP/0.9": (GET.replace(b"1.1", b"0.9"), 505),
     "HTTP/1.2": (GET.replace(b"1.1", b"1.2"), 505),
     "HTTP/2.0": (GET.replace(b"1.1", b"2.0"), 505),
