@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import mimetypes
 import os
 from collections.abc import AsyncIterable
 from pathlib import PurePath
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from gateway.web.body.writer import READ_BYTES, BodyWriter
 from gateway.web.fields import DEFAULT_CONTENT_TYPE
+from gateway.web.media_types import guess_content_type
 from gateway.web.threads import run_to_end
 
 
@@ -73,7 +73,7 @@ def _file_headers(file: io.IOBase, charset: str) -> dict[str, str]:
     if isinstance(file, io.TextIOBase):
         content_type = f"text/plain; charset={charset.lower()}"
     else:
-        content_type = mimetypes.guess_type(base_name)[0] or DEFAULT_CONTENT_TYPE
+        content_type = guess_content_type(base_name) or DEFAULT_CONTENT_TYPE
     headers = {"Content-Type": content_type}
     if base_name:
         headers["Content-Disposition"] = f'attachment; filename="{quote(base_name, safe="")}"'

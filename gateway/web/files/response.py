@@ -17,8 +17,9 @@ from gateway.web.fields import (
     DEFAULT_CONTENT_TYPE,
 )
 from gateway.web.files.conditions import choose_part, refuse_by_condition
-from gateway.web.files.variants import OpenFile, guess_content_type, open_variant
+from gateway.web.files.variants import OpenFile, open_variant
 from gateway.web.head import Headers
+from gateway.web.media_types import guess_content_type
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
 from gateway.web.threads import run_to_end
@@ -155,7 +156,7 @@ class FileResponse(StreamResponse):
         if opened.coding is not None:
             headers[CONTENT_ENCODING] = opened.coding
         if CONTENT_TYPE not in headers:  # also for HEAD, whose answer nobody completes
-            headers[CONTENT_TYPE] = guess_content_type(self._path) or DEFAULT_CONTENT_TYPE
+            headers[CONTENT_TYPE] = guess_content_type(self._path.name) or DEFAULT_CONTENT_TYPE
         self._announce(len(part))
 
     def _announce(self, length: int) -> None:

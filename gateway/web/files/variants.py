@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
-from mimetypes import MimeTypes
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
@@ -21,27 +20,6 @@ SIBLINGS: Final = ((".br", "br"), (".gz", "gzip"))
 # Opened without waiting for another process: a FIFO that takes a file's place must not block.
 _NO_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
 _NO_FOLLOWING: Final = getattr(os, "O_NOFOLLOW", 0)
-
-
-def _make_types() -> MimeTypes:
-    """Return the types of the standard library and aiohttp's, whatever the system's are.
-
-    A compressed file is of a type of its own: a.tar.gz is sent as it is, not to be unpacked.
-    """
-    types = MimeTypes()
-    types.encodings_map.clear()
-    for content_type, suffix in (
-        ("application/gzip", ".gz"),
-        ("application/x-brotli", ".br"),
-        ("application/x-bzip2", ".bz2"),
-        ("application/x-compress", ".Z"),
-        ("application/x-xz", ".xz"),
-    ):
-        types.add_type(content_type, suffix)
-    return types
-
-
-_TYPES: Final = _make_types()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +38,6 @@ class OpenFile:
         """Return part of the file, fewer bytes where it has shrunk; it may wait for the disk."""
         self.file.seek(part.start)
         return self.file.read(len(part)) or b""
-
-
-def guess_content_type(path: Path) -> str | None:
-    """Return the media type for a file's name, None where it tells nothing."""
-    return _TYPES.guess_type(f"/{path.name}")[0]
 
 
 def open_variant(path: Path, accept_encoding: str | None) -> OpenFile:

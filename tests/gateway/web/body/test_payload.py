@@ -106,7 +106,12 @@ async def test_a_pipe_has_no_length() -> None:
 
 @pytest.mark.parametrize(
     ("name", "content_type"),
-    [("page.html", "text/html"), ("data", "application/octet-stream"), ('a "b".png', "image/png")],
+    [
+        ("page.html", "text/html"),
+        ("data", "application/octet-stream"),
+        ('a "b".png', "image/png"),
+        ("a.tar.gz", "application/gzip"),  # as a FileResponse says
+    ],
 )
 def test_a_file_with_a_name_brings_its_type_and_its_name(
     tmp_path: Path, name: str, content_type: str

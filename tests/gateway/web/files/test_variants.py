@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.web.fields import ETag, parse_http_date
-from gateway.web.files.variants import guess_content_type, open_variant, prefer_codings
+from gateway.web.files.variants import open_variant, prefer_codings
 
 
 @pytest.fixture
@@ -158,18 +158,3 @@ LIKINGS = [
 @pytest.mark.parametrize(("accept_encoding", "preferred"), LIKINGS)
 def test_codings_are_preferred_as_the_client_weighs_them(accept_encoding, preferred):
     assert prefer_codings(accept_encoding, ("br", "gzip")) == preferred
-
-
-@pytest.mark.parametrize(
-    ("name", "content_type"),
-    [
-        ("a.html", "text/html"),
-        ("a.JSON", "application/json"),
-        ("a.tar.gz", "application/gzip"),
-        ("a.br", "application/x-brotli"),
-        ("data:text", None),
-        ("a", None),
-    ],
-)
-def test_the_name_tells_the_content_type(name, content_type):
-    assert guess_content_type(Path("/x") / name) == content_type
