@@ -188,7 +188,7 @@ async def test_a_body_that_is_too_large_is_answered_to_a_peer_that_still_sends(c
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
         writer.write(bytes(size))
         await writer.drain()
-        assert (await reader.readline()) == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")  # its phrase is Python's
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(
             len(b"Maximum request body size 1048576 exceeded, actual body size ")

@@ -52,5 +52,5 @@ async def test_a_loop_with_pipes_is_asked_to_serve_one(
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert (await reader.read()).endswith(b"\r\n\r\nhttp")
     await site.stop()
-    with pytest.raises(OSError, match=r"(?i)connect"):
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):  # Python 3.13 removes it
         await asyncio.open_unix_connection(path)
