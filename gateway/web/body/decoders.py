@@ -3,7 +3,7 @@
 import sys
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import brotli
 from multidict import CIMultiDictProxy
@@ -28,7 +28,7 @@ PIECE_BYTES: Final = 32 * 1024 - 16
 # RFC 9659 section 3: an encoder for the coding zstd keeps to 8 MiB.
 MAX_ZSTD_WINDOW_LOG: Final = 23
 # Brotli fills its window before it gives out anything: 16 MiB, which its format knows, would be
-# made of 54 bytes and hold the event loop for 50 ms. Encoders take 4 MiB unless told otherwise. RFC
+# made of 54 bytes and take 50 ms. Encoders take 4 MiB unless told otherwise. RFC
 # 7932 section 9.1: these are the lowest four bits of bodies with windows of 8 and 16 MiB.
 LARGE_BROTLI_WINDOWS: Final = (0b1101, 0b1111)
 
@@ -45,9 +45,11 @@ class Decoder(Protocol):
     """One body on its way out of its coding.
 
     has_more tells that decode(b"") goes on with bytes it was given before: until it is false, no
-    more may be given. is_whole tells that the body may end where it is.
+    more may be given. is_whole tells that the body may end where it is. is_slow tells that one call
+    may take so long that it belongs in a thread.
     """
 
+    is_slow: ClassVar[bool]
     has_more: bool
     is_whole: bool
 
@@ -59,6 +61,8 @@ class ZlibDecoder:
     """The codings gzip, of one member or several, and deflate, with or without zlib's header."""
 
     __slots__ = ("_is_gzip", "_rest", "_stream", "has_more", "is_whole")
+
+    is_slow: ClassVar[bool] = False
 
     def __init__(self, *, is_gzip: bool) -> None:
         self._is_gzip = is_gzip
@@ -96,6 +100,8 @@ class BrotliDecoder:
 
     __slots__ = ("_stream", "has_more", "is_whole")
 
+    is_slow: ClassVar[bool] = True  # 10 ms where a window is filled from 50 bytes
+
     def __init__(self) -> None:
         self._stream: Any = None
         self.has_more = False
@@ -120,6 +126,8 @@ class ZstdDecoder:
     """The coding zstd, of one frame or several. RFC 8878 and RFC 9659."""
 
     __slots__ = ("_rest", "_stream", "has_more", "is_whole")
+
+    is_slow: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._stream = _open_zstd()

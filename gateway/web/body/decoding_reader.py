@@ -16,7 +16,7 @@ class DecodingReader(StreamReader):
     between two pieces.
     """
 
-    __slots__ = ("_decoder", "_raw")
+    __slots__ = ("_decoder", "_job", "_raw")
 
     is_coded = True
 
@@ -28,6 +28,7 @@ class DecodingReader(StreamReader):
     ) -> None:
         super().__init__(low_bytes, on_wanted)
         self._decoder: Decoder | None = decoder  # None once nothing is decoded any more
+        self._job: asyncio.Future[bytes] | None = None  # of a slow decoder, in a thread
         self._raw = bytearray()
 
     def feed_data(self, data: bytes) -> None:
@@ -54,7 +55,8 @@ class DecodingReader(StreamReader):
 
     def read_nowait(self, n: int = -1) -> bytes:
         """Return up to n bytes of what can be decoded at once, all of it for a negative n."""
-        if not self._buffer and self._waiter is None and self._is_decodable:
+        is_idle = self._waiter is None and self._job is None
+        if not self._buffer and is_idle and self._is_decodable:
             self._decode()
         return super().read_nowait(n)
 
@@ -68,7 +70,9 @@ class DecodingReader(StreamReader):
 
     @property
     def _is_decodable(self) -> bool:
-        return bool(self._raw) or (self._decoder is not None and self._decoder.has_more)
+        if self._job is not None or self._raw:
+            return True
+        return self._decoder is not None and self._decoder.has_more
 
     @property
     def _is_cut_short(self) -> bool:
@@ -83,6 +87,10 @@ class DecodingReader(StreamReader):
     async def _get_more(self) -> bool:
         if not self._is_decodable:
             return await super()._get_more() or self._end()
+        if self._job is not None or (self._decoder is not None and self._decoder.is_slow):
+            self._decode_aside()
+            await self._wait()
+            return True
         self._decode()
         if self._is_decodable:
             asyncio.get_running_loop().call_soon(self._wake)
@@ -93,16 +101,46 @@ class DecodingReader(StreamReader):
         """Decode one piece; raise RequestPayloadError where that is not possible."""
         decoder = self._decoder
         assert decoder is not None
-        data = b""
-        if not decoder.has_more:
-            data = bytes(memoryview(self._raw)[:GIVEN_BYTES])
-            del self._raw[:GIVEN_BYTES]
         try:
-            self._buffer += decoder.decode(data)
+            self._buffer += decoder.decode(self._take_raw(decoder))
         except CODING_ERRORS as error:
-            failure = RequestPayloadError(f"The body's content coding cannot be undone: {error}")
-            self.set_exception(failure)
-            raise failure from error
+            raise self._fail(error) from error
+
+    def _decode_aside(self) -> None:
+        """Let a thread decode the next piece, unless one does; readers are woken when it has."""
+        decoder = self._decoder
+        if self._job is None and decoder is not None:
+            run = asyncio.get_running_loop().run_in_executor
+            self._job = run(None, decoder.decode, self._take_raw(decoder))
+            self._job.add_done_callback(self._take_decoded)
+
+    def _take_decoded(self, job: "asyncio.Future[bytes]") -> None:
+        """Take what a thread has decoded, unless nobody can read it any more."""
+        self._job = None
+        if self._decoder is not None and self._exception is None:
+            error = job.exception()
+            if error is None:
+                self._buffer += job.result()
+            elif isinstance(error, CODING_ERRORS):
+                self._fail(error)
+            else:
+                self.set_exception(error)
+        elif not job.cancelled():
+            job.exception()  # nobody else will ask
+        self._wake()
+
+    def _take_raw(self, decoder: Decoder) -> bytes:
+        if decoder.has_more:
+            return b""
+        data = bytes(memoryview(self._raw)[:GIVEN_BYTES])
+        del self._raw[:GIVEN_BYTES]
+        return data
+
+    def _fail(self, error: BaseException) -> RequestPayloadError:
+        failure = RequestPayloadError(f"The body's content coding cannot be undone: {error}")
+        failure.__cause__ = error
+        self.set_exception(failure)
+        return failure
 
     def _end(self) -> bool:
         """Return False; raise RequestPayloadError where the decoded body is not whole."""

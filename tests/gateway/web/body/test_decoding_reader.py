@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from gateway.web.body.reader import READ_BUFFER_BYTES
 LINES = b"".join(b"%d\n" % n for n in range(2000))
 BOMB_BYTES = 64 * 1024 * 1024
 SEGMENT_BYTES = 16 * 1024
+PATIENCE_S = 10
 
 
 def bomb() -> Iterator[bytes]:
@@ -184,3 +186,61 @@ async def test_two_tasks_cannot_read_at_once() -> None:
     with pytest.raises(RuntimeError, match="one at a time"):
         reader.read_nowait()
     await reading
+
+
+class GatedDecoder:
+    """A slow coding that changes nothing, and takes until it is let go."""
+
+    is_slow = True
+    has_more = False
+    is_whole = True
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def decode(self, data: bytes) -> bytes:
+        assert self.gate.wait(PATIENCE_S)
+        return data
+
+
+async def test_a_slow_coding_is_undone_in_a_thread_and_its_reader_may_give_up() -> None:
+    decoder = GatedDecoder()
+    reader = DecodingReader(decoder)
+    reader.feed_data(b"one")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await reader.readany()
+    reader.feed_data(b" two")
+    reader.feed_eof()
+    assert not reader.at_eof()
+    assert reader.read_nowait() == b""
+    decoder.gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await reader.read() == b"one two"
+    assert reader.at_eof()
+
+
+async def test_a_body_can_be_broken_off_while_a_thread_works_on_it() -> None:
+    decoder = GatedDecoder()
+    reader = DecodingReader(decoder)
+    reader.feed_data(b"one")
+    reading = asyncio.ensure_future(reader.readany())
+    await asyncio.sleep(0)
+    reader.set_exception(ConnectionResetError())
+    decoder.gate.set()
+    with pytest.raises(ConnectionResetError):
+        await reading
+
+
+async def test_a_body_can_be_thrown_away_while_a_thread_works_on_it() -> None:
+    decoder = GatedDecoder()
+    reader = DecodingReader(decoder)
+    reader.feed_data(b"one")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await reader.readany()
+    reader.feed_eof()
+    await reader.skip()
+    decoder.gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await reader.read() == b""
