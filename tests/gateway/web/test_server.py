@@ -10,6 +10,7 @@ from gateway.web.response import Response
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
+from tests.gateway.web.jumping import JumpingLoop
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -251,21 +252,10 @@ async def test_a_receiver_outlives_the_end_of_accepting(listen):
     await server.shutdown(60)
 
 
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop on virtual time: where it would sleep, the time has come already."""
+class CountingLoop(JumpingLoop):
+    """An event loop on virtual time that counts its timers."""
 
-    def __init__(self):
-        super().__init__()
-        self.skipped_s = 0.0
-        self.timers_count = 0
-        select = self._selector.select
-        self._selector.select = lambda timeout: self.skip(timeout) or select(0)
-
-    def skip(self, timeout):
-        self.skipped_s += timeout or 0
-
-    def time(self):
-        return self.skipped_s
+    timers_count = 0
 
     def call_at(self, when, callback, *args, context=None):
         self.timers_count += 1
@@ -295,7 +285,7 @@ class Transport(asyncio.Transport):
 
 def run_for(seconds, make_connections):
     """Let virtual time pass for a server with connections that the test makes."""
-    loop = JumpingLoop()
+    loop = CountingLoop()
 
     async def main():
         made = make_connections(loop)

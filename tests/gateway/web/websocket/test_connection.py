@@ -5,7 +5,6 @@ Above 400 lines because a connection can end in many ways, and the transport is 
 
 import asyncio
 import gc
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,35 +21,12 @@ from gateway.web.websocket.connection import (
 from protocol.deflate import Agreement, deflate_message
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, TEXT, encode_masked_frame
+from tests.gateway.web.jumping import JumpingLoop
 
 KEY = bytes(4)  # masks nothing
 HIGH_WATER_BYTES = 64 * 1024
 
 Scenario = Callable[[], Coroutine[Any, Any, None]]
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Never waits: the time until the next timer passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "everybody waits and no timer is set"
-            self.now += timeout
-        return ready
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop in which timers are due as soon as nothing else is."""
-
-    def __init__(self) -> None:
-        self.clock = JumpingSelector()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.now
 
 
 def run(scenario: Scenario) -> None:

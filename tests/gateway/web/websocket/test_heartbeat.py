@@ -1,7 +1,6 @@
 """Heartbeats over a pair of sockets, with a clock that jumps to what is due."""
 
 import asyncio
-import selectors
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,35 +9,12 @@ from gateway.web.server import Server
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from gateway.web.websocket.heartbeat import Heartbeat
 from protocol.frames import BINARY
+from tests.gateway.web.jumping import JumpingLoop
 
 KEY = bytes(4)
 PING = b"\x89\x00"
 PONG = b"\x8a\x80" + KEY
 INTERVAL_S = 20
-
-
-class JumpingSelector(selectors.SelectSelector):
-    """Never waits: the time until the next timer passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "everybody waits and no timer is set"
-            self.now += timeout
-        return ready
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop in which timers are due as soon as nothing else is."""
-
-    def __init__(self) -> None:
-        self.clock = JumpingSelector()
-        super().__init__(self.clock)
-
-    def time(self) -> float:
-        return self.clock.now
 
 
 class Ending(Listener):
