@@ -229,15 +229,25 @@ class BaseRequest(RequestFields, Stateful):
         return self._client_max_size
 
     async def read(self) -> bytes:
-        """Return the body, the same again in later calls; raise HTTPRequestEntityTooLarge."""
+        """Return the body, the same again in later calls; raise HTTPRequestEntityTooLarge.
+
+        What a call had read that was cancelled is read again by the next one.
+        """
         if self._body is None:
             self._check_length()
-            content, body = self._content, bytearray()
-            while content is not None and (piece := await content.readany()):
+            self._body = await self._read_all(self._content) if self._content is not None else b""
+        return self._body
+
+    async def _read_all(self, content: StreamReader) -> bytes:
+        body = bytearray()
+        try:
+            while piece := await content.readany():
                 body += piece
                 self._check_size(len(body))
-            self._body = bytes(body)
-        return self._body
+        except BaseException:
+            content.put_back(body)
+            raise
+        return bytes(body)
 
     def _check_length(self) -> None:
         if self._content is not None and not self._content.is_coded:

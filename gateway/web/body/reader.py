@@ -217,7 +217,12 @@ class StreamReader:
     def unread_data(self, data: bytes) -> None:
         """Put data back, to be read next; deprecated."""
         warnings.warn("unread_data is deprecated", DeprecationWarning, stacklevel=2)
-        self._buffer[:0] = data
+        self.put_back(data)
+
+    def put_back(self, data: bytes | bytearray) -> None:
+        """Let data, the last that were read, be read again."""
+        if self._exception is None:
+            self._buffer[:0] = data
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         """Iterate over pieces of at most n bytes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -208,6 +209,23 @@ async def test_a_body_too_large_is_refused_before_it_arrives():
     with pytest.raises(HTTPRequestEntityTooLarge):
         await request.text()
     assert not request.content.at_eof()
+
+
+async def test_a_reading_that_was_cancelled_takes_nothing_from_the_next_one(connected):
+    async def handler(request):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):  # in which it reads what is there, and waits for more
+                await request.read()
+        is_given_up.set()
+        return Response(body=await request.read())
+
+    is_given_up = asyncio.Event()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 6\r\n\r\n"
+    async with connected(handler) as (reader, writer):
+        writer.write(head + b"one")
+        await is_given_up.wait()
+        writer.write(b"two")
+        assert (await reader.read()).endswith(b"\r\n\r\nonetwo")
 
 
 async def test_a_body_can_be_thrown_away():
