@@ -4,6 +4,7 @@ The hottest bytes of the project pass here, so the module keeps to what compiles
 source: integer constants, locals, bytes in and bytes out, plain tuples, no closures.
 """
 
+from struct import Struct
 from typing import Final
 
 from protocol.codes import CloseCode
@@ -28,6 +29,7 @@ MASKED: Final = 0x80
 # RFC 6455 section 5.2: the seven bits hold a length, or say that 16 or 64 bits follow with it.
 MAX_SHORT_BYTES: Final = 125
 LENGTH_16: Final = 126
+LENGTH_64: Final = 127
 MAX_16_BYTES: Final = 0xFFFF
 MAX_64_BYTES: Final = 0x7FFF_FFFF_FFFF_FFFF
 # The first two bytes and the masking key: all the head that a short masked frame has.
@@ -35,6 +37,11 @@ SHORT_HEAD_BYTES: Final = 6
 
 # Where one XOR of long integers stops being faster than four table look-ups (CPython 3.11).
 INTEGER_XOR_BYTES: Final = 512
+
+# The head of a frame without a mask, by the bits that its length takes.
+_pack_head: Final = Struct(">BB").pack
+_pack_head_16: Final = Struct(">BBH").pack
+_pack_head_64: Final = Struct(">BBQ").pack
 
 # One frame, or what has arrived of it: (first byte, unmasked payload, bytes still missing).
 Frame = tuple[int, bytes, int]
@@ -107,10 +114,10 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = 
     if opcode & CONTROL and (not fin or rsv1 or size > MAX_SHORT_BYTES):
         raise ValueError("a control frame is whole, uncompressed and at most 125 bytes long")
     if size <= MAX_SHORT_BYTES:
-        return bytes((first, size)) + payload
+        return _pack_head(first, size) + payload
     if size <= MAX_16_BYTES:
-        return bytes((first, LENGTH_16, size >> 8, size & 0xFF)) + payload
-    return b"%c\x7f%b%b" % (first, size.to_bytes(8, "big"), payload)
+        return _pack_head_16(first, LENGTH_16, size) + payload
+    return _pack_head_64(first, LENGTH_64, size) + payload
 
 
 def encode_masked_frame(
