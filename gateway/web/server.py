@@ -174,5 +174,9 @@ class Server:
             if conversation is not None and (
                 conversation.deadline < now or conversation.write_deadline < now
             ):
-                conversation.expire()
+                try:
+                    conversation.expire()
+                except Exception:  # which must not take their timeouts from all the others
+                    self.shared.settings.logger.exception("Error when a timeout passed")
+                    connection.asyncio_transport.abort()
         self._sweeping = loop.call_later(SWEEP_S, self._sweep) if self._connections else None

@@ -282,6 +282,9 @@ class Transport(asyncio.Transport):
 
     abort = close
 
+    def can_write_eof(self):
+        return False
+
 
 def run_for(seconds, make_connections):
     """Let virtual time pass for a server with connections that the test makes."""
@@ -311,6 +314,32 @@ def test_one_timer_looks_after_all_connections():
     assert set(closed_at_s[:20]) <= {75.0, 76.0, 77.0}
     assert set(closed_at_s[20:]) <= {30.0, 31.0, 32.0}
     assert loop.timers_count < 110
+
+
+def test_a_connection_that_fails_when_it_is_late_leaves_the_others_their_timeouts(caplog):
+    class Failing(Transport):
+        def write(self, data):
+            raise OSError("as no asyncio transport should")
+
+        def abort(self):
+            self.close()
+            self.loop.call_soon(self.get_protocol().connection_lost, None)
+
+    def make_connections(loop):
+        server = make(head_timeout_s=30, tcp_keepalive=False)
+        connections = [server() for _ in range(3)]
+        for connection, kind in zip(connections, [Failing, Transport, Transport], strict=True):
+            transport = kind(loop)
+            transport.get_protocol = lambda connection=connection: connection
+            connection.connection_made(transport)
+            connection.data_received(GET[:5])
+        return connections
+
+    connections, _ = run_for(50, make_connections)
+    closed_at_s = [connection.asyncio_transport.closed_at_s for connection in connections]
+    assert None not in closed_at_s
+    assert b" 408 " in connections[2].asyncio_transport.sent
+    assert [record.message for record in caplog.records] == ["Error when a timeout passed"]
 
 
 def test_no_timer_runs_without_connections():
