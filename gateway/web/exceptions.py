@@ -6,8 +6,8 @@ from typing import ClassVar, TypedDict, Unpack
 
 from yarl import URL
 
-from gateway.web.head import Headers
 from gateway.web.response import Response
+from gateway.web.response_head import Headers
 
 
 class GracefulExit(SystemExit):

@@ -20,8 +20,8 @@ from gateway.web.fields import CONTENT_LENGTH, HOST
 from gateway.web.forms.form import BodyPieces, Form, read_form
 from gateway.web.forms.parts import MultipartReader
 from gateway.web.forms.urlencoded import read_urlencoded
-from gateway.web.head import Headers
 from gateway.web.request_fields import RequestFields
+from gateway.web.response_head import Headers
 from gateway.web.state import Key, Stateful
 from protocol.http1 import HttpVersion, RequestHead
 

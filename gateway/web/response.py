@@ -11,7 +11,7 @@ from gateway.web.body.coding import STEP_BYTES, ContentCoding, Encoder
 from gateway.web.body.payload import Payload, payload_of
 from gateway.web.body.writer import BodyWriter
 from gateway.web.fields import CONTENT_LENGTH, CONTENT_TYPE, DEFAULT_CONTENT_TYPE
-from gateway.web.head import BodyRule, Headers, body_rule
+from gateway.web.response_head import BodyRule, Headers, body_rule
 from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
 
 _MISSING: Final = object()

@@ -14,7 +14,7 @@ from gateway.web.fields import (
     ETAG,
     VARY,
 )
-from gateway.web.head import BodyRule, ResponseHead, body_rule
+from gateway.web.response_head import BodyRule, ResponseHead, body_rule
 from gateway.web.seams import Answerable
 from gateway.web.state import Key, Stateful
 from protocol.http1 import encode_head

@@ -2,7 +2,7 @@
 
 from gateway.web.body.writer import Framing
 from gateway.web.fields import CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING
-from gateway.web.head import BodyRule, Headers, body_rule
+from gateway.web.response_head import BodyRule, Headers, body_rule
 from gateway.web.seams import Answerable, Receiver
 from gateway.web.stream_response import BytesLike, StreamResponse
 from protocol.http1 import HttpVersion

@@ -18,9 +18,9 @@ from gateway.web.fields import (
 )
 from gateway.web.files.conditions import choose_part, refuse_by_condition
 from gateway.web.files.variants import OpenFile, open_variant
-from gateway.web.head import Headers
 from gateway.web.media_types import guess_content_type
 from gateway.web.request import BaseRequest
+from gateway.web.response_head import Headers
 from gateway.web.stream_response import StreamResponse
 from gateway.web.threads import run_to_end
 

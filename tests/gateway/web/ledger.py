@@ -132,6 +132,7 @@ class Watched:
         self.server = server
         self.complaints = complaints
         self.made_count = 0
+        self._clients: list[socket.socket] = []
 
     def make_connection(self) -> Connection:
         """Be the server's protocol factory, and count."""
@@ -146,9 +147,15 @@ class Watched:
     def connect(self, wire: bytes = b"") -> socket.socket:
         """Return a blocking socket to the server that has sent wire, which must be small."""
         client = socket.create_connection(self.address)
+        self._clients.append(client)
         if wire:
             client.sendall(wire)
         return client
+
+    def disconnect(self) -> None:
+        """Close what a test that failed left open: another's garbage collector would find it."""
+        for client in self._clients:
+            client.close()
 
     async def heard(self, count: int = 1) -> None:
         """Wait until count connections have brought bytes since the last time, or ended already."""
@@ -220,6 +227,7 @@ async def watched(
             await eventually(lambda: asyncio.all_tasks() == tasks)
         finally:
             listener.close()
+            watch.disconnect()
             await server.shutdown(1)
         del server, listener, watch.server
         await turns()

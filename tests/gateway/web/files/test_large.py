@@ -17,10 +17,9 @@ from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, TCPSite, UnixSite
 from gateway.web.server import Server
 from gateway.web.stream_response import StreamResponse
+from tests.gateway.web.files.sending import GET, LAST, sending
 from tests.gateway.web.ledger import reset, watched
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 # More than the buffers of two sockets on the loopback hold.
 LARGE = 50 * 1024 * 1024
 
@@ -33,17 +32,6 @@ async def until(condition):
     """Wait for what other turns and threads bring about; the test's timeout ends it."""
     while not condition():  # noqa: ASYNC110 - no event says so
         await asyncio.sleep(0)
-
-
-def sending(path, **options):
-    """Return a handler that sends what is at path."""
-
-    async def handler(request):
-        if request.path == "/last":
-            return Response(text="last")
-        return FileResponse(path, **options)
-
-    return handler
 
 
 @pytest.fixture

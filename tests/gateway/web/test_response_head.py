@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.web.fields import ETag
-from gateway.web.head import BodyRule, ResponseHead, body_rule
+from gateway.web.response_head import BodyRule, ResponseHead, body_rule
 from gateway.web.stream_response import StreamResponse
 
 MOMENT = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
