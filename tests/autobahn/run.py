@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -217,11 +218,8 @@ def main(arguments: list[str]) -> int:
     if python27 is None:
         print("The Autobahn test-suite did not run: it needs Python 2.7, and there is none.")
         return 0
-    cache = find_cache()
-    wstest = install(python27, cache)
-    reports = cache / ("reports-uvloop" if options.uvloop else "reports")
-    shutil.rmtree(reports, ignore_errors=True)
-    reports.mkdir(parents=True)
+    wstest = install(python27, find_cache())
+    reports = Path(tempfile.mkdtemp(prefix="autobahn-"))  # its own, as runs may go on at once
     excluded = LONG_CASES if options.fast else []
     with asyncio.Runner(loop_factory=choose_loop(options.uvloop)) as runner:
         status = runner.run(run_cases(wstest, options.cases.split(","), excluded, reports))
@@ -230,7 +228,10 @@ def main(arguments: list[str]) -> int:
         print(f"wstest exited with {status}")
         return 1
     verdicts = read_verdicts(reports)
-    print(summarize(verdicts))
+    summary = summarize(verdicts)
+    print(summary)
+    if str(reports) not in summary:
+        shutil.rmtree(reports)
     return 0 if verdicts and all(verdict.is_good for verdict in verdicts) else 1
 
 
