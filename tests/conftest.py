@@ -52,6 +52,11 @@ PATIENCE_S = 30
 GATEWAY = str(Path(sys.executable).with_name("gateway"))
 
 
+def _hear_interrupts() -> None:
+    """Let Ctrl-C be heard, which a shell takes from what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Started:
     """One running command; its lines come as they are written."""
 
@@ -63,6 +68,7 @@ class Started:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=inherited | environment,
+            preexec_fn=_hear_interrupts,
         )
         self._tails = {"stdout": b"", "stderr": b""}
 
