@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if item.get_closest_marker("asyncio") is None]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item.get_closest_marker("asyncio") is not None]
+
+
+@pytest.fixture
+def curl() -> str:
+    """Return where curl is; without it tests are skipped, but not in CI, which must have it."""
+    found = shutil.which("curl")
+    if found is None:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up("there is no curl")
+    return str(found)
 
 
 # --- the command line ---------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The console page, in a real browser against a real node."""
 
 import asyncio
-import shutil
 import subprocess
 from itertools import combinations_with_replacement
 
@@ -49,9 +48,8 @@ async def test_an_integer_that_no_double_holds_arrives_as_it_was_written(open_co
     await second.shows({"id": 12345678901234567890})
 
 
+@pytest.mark.usefixtures("curl")
 async def test_the_command_that_an_empty_list_shows_publishes(open_console):
-    if shutil.which("curl") is None:
-        pytest.skip("there is no curl")
     console = await open_console("sse", "it's news")
     command = await console.find("curl").text_content()
     await asyncio.to_thread(subprocess.run, command, shell=True, check=True, capture_output=True)

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import re
-import shutil
 import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -277,11 +276,10 @@ async def test_what_aiohttps_client_compresses_is_read(url: str, coding: str) ->
         assert await response.read() == TEXT
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-async def test_what_curl_sends_compressed_is_read(url: str) -> None:
-    command = ["curl", "-s", "-H", GZIP, "--data-binary", "@-", url]
-    curl = await asyncio.create_subprocess_exec(
+async def test_what_curl_sends_compressed_is_read(curl: str, url: str) -> None:
+    command = [curl, "-s", "-H", GZIP, "--data-binary", "@-", url]
+    process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await curl.communicate(gzip.compress(TEXT))
+    out, _ = await process.communicate(gzip.compress(TEXT))
     assert out == TEXT

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -382,11 +381,10 @@ async def test_aiohttps_client_reads_it(url: str, path: str, accepted: str) -> N
         assert await response.text() == TEXT
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("path", ["", "stream"])
 @pytest.mark.parametrize("version", ["--http1.1", "--http1.0"])
-async def test_curl_reads_it(url: str, path: str, version: str) -> None:
-    command = ["curl", "-sf", "--compressed", version, url + path]
-    curl = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    out, _ = await curl.communicate()
+async def test_curl_reads_it(curl: str, url: str, path: str, version: str) -> None:
+    command = [curl, "-sf", "--compressed", version, url + path]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
     assert out.decode() == TEXT

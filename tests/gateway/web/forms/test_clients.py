@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -120,11 +119,6 @@ async def test_a_browser_sends_a_form_in_an_old_charset(browser: Browser, tmp_pa
         form = dict(site.forms.get_nowait())
         assert form["text"] == "a b+&č"
         assert "_charset_" not in form
-
-
-@pytest.fixture
-def curl() -> str:
-    return shutil.which("curl") or pytest.skip("there is no curl")
 
 
 async def run(*command: str) -> None:
