@@ -20,6 +20,7 @@ _KNOWN: Final = (
 ) - _REFUSED
 
 
+# Both bases have a reason: one as a property, the other as an attribute.
 class MalformedTextError(MalformedBodyError, UnicodeDecodeError):  # type: ignore[override]
     """The text of a body is not in its charset; its reason is that of the response."""
 

@@ -128,6 +128,7 @@ class TemporaryFiles:
         """Return a new file; HTTPRequestEntityTooLarge where there are enough."""
         if len(self._files) == MAX_FILES:
             raise too_many(MAX_FILES, MAX_FILES + 1, "files")
+        # Closed by close(): it outlives any block.
         file: TemporaryFile = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
         self._files.append(file)
         return file

@@ -90,7 +90,7 @@ class PartDecoder:
         if self._preamble is not None:
             raise self._fail("The body ends before its first boundary")
         try:
-            self._parser.close()  # type: ignore[no-untyped-call]
+            self._parser.close()  # type: ignore[no-untyped-call]  # of a library typed but for this
         except LibraryError:
             raise self._fail("The body ends before its final boundary") from None
 
