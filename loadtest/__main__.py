@@ -1,68 +1,64 @@
-"""`python -m loadtest`: runs a scenario against a gateway and prints what it measured."""
+"""`python -m loadtest`: runs a scenario against a gateway and prints what it measured.
+
+A scenario is a module with EXAMPLES for its help, add_arguments(parser) for its options, and
+run(arguments), a coroutine function that prints what came out and returns the exit status.
+"""
 
 import argparse
 import asyncio
 import sys
+from types import ModuleType
+from typing import Final
 
+from loadtest import fanout
 from loadtest.client import LoadError
-from loadtest.fanout import Fanout, FanoutResult
-from loadtest.process import ProcessStats
 
-_EXAMPLES = """\
-examples:
-  gateway serve --no-access-log &
-  python -m loadtest fanout --subscribers 1000 --in-flight 64 --pid $!
+_EPILOG: Final = """\
+`python -m loadtest SCENARIO --help` shows the options and examples of one scenario.
+
+exit status: 0 when everything came as promised, 1 when not or the target cannot be reached, 2 for
+wrong arguments, 130 after Ctrl-C.
 
 Load goes where --target points: only to a machine that is yours.
 """
 
+SCENARIOS: Final[dict[str, ModuleType]] = {
+    "fanout": fanout,
+}
+
 
 def main() -> int:
-    """Run the scenario that the command line names; return the exit status.
-
-    0 when every delivery came, 1 when some did not or the target cannot be reached.
-    """
+    """Run the scenario that the command line names; return the exit status."""
     arguments = _parse()
-    run = Fanout(
-        arguments.target,
-        subscriber_count=arguments.subscribers,
-        in_flight_count=arguments.in_flight,
-        data_bytes=arguments.bytes,
-    )
-    server = ProcessStats(arguments.pid) if arguments.pid else None
     try:
         with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
-            result = runner.run(run.run(seconds=arguments.seconds, server=server))
+            return int(runner.run(SCENARIOS[arguments.scenario].run(arguments)))
     except (LoadError, OSError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    _print(result)
-    return 1 if result.missing_bytes else 0
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest",
-        description=__doc__,
-        epilog=_EXAMPLES,
+        description="Loads a gateway over real sockets and says what came of it.",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("scenario", choices=["fanout"], help="one publisher, many subscribers")
-    parser.add_argument("--target", default="ws://127.0.0.1:8080/ws", help="default: %(default)s")
-    parser.add_argument("--subscribers", type=int, default=1000, help="default: %(default)s")
-    parser.add_argument(
-        "--in-flight", type=int, default=1, help="publications sent at once (default: 1)"
-    )
-    parser.add_argument("--bytes", type=int, default=64, help="data of each (default: 64)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="default: %(default)s")
-    parser.add_argument("--pid", type=int, help="the server's process, for its CPU and memory")
-    arguments = parser.parse_args()
-    for name in ("subscribers", "in_flight", "bytes", "seconds"):
-        if getattr(arguments, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
-    return arguments
+    scenarios = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
+    for name, module in SCENARIOS.items():
+        summary = (module.__doc__ or "").partition("\n")[0]
+        scenario = scenarios.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(scenario)
+    return parser.parse_args()
 
 
 def _find_loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -71,14 +67,6 @@ def _find_loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.Loop
-
-
-def _print(result: FanoutResult) -> None:
-    for name, value in result._asdict().items():
-        text = "not measured" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
-        print(f"{name.replace('_', ' '):24}{text}")
-    if result.driver_cpu_share > 0.9:
-        print("the driver used a whole core: the server may be faster than this says")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,55 @@
 """Fan-out: one publisher, one channel, many subscribers, so many publications in flight."""
 
+import argparse
 import asyncio
 import json
 import secrets
 import time
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from loadtest.client import LoadConnection, connect
+from loadtest.options import read_count, read_seconds
 from loadtest.process import ProcessStats
 from protocol.frames import TEXT, encode_frame
 from protocol.messages import JSON
 from protocol.publication import Data, Publication
 
+EXAMPLES: Final = """\
+examples:
+  gateway serve &
+  python -m loadtest fanout --subscribers 1000 --in-flight 64 --pid $!
+"""
+
 # Connections that are opened at the same time: below the smallest usual listen backlog.
 _OPENING_COUNT = 64
 # Without any delivery for so long the target has lost something, or stands still.
 _PATIENCE_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this scenario to parser."""
+    parser.add_argument("--target", default="ws://127.0.0.1:8080/ws", help="default: %(default)s")
+    parser.add_argument("--subscribers", type=read_count, default=1000, help="default: %(default)s")
+    parser.add_argument(
+        "--in-flight", type=read_count, default=1, help="publications sent at once (default: 1)"
+    )
+    parser.add_argument("--bytes", type=read_count, default=64, help="data of each (default: 64)")
+    parser.add_argument("--seconds", type=read_seconds, default=5.0, help="default: %(default)s")
+    parser.add_argument("--pid", type=int, help="the server's process, for its CPU and memory")
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Measure as the options say, print it, and return 1 where a delivery is missing, else 0."""
+    scenario = Fanout(
+        arguments.target,
+        subscriber_count=arguments.subscribers,
+        in_flight_count=arguments.in_flight,
+        data_bytes=arguments.bytes,
+    )
+    server = ProcessStats(arguments.pid) if arguments.pid else None
+    result = await scenario.run(seconds=arguments.seconds, server=server)
+    _print(result)
+    return 1 if result.missing_bytes else 0
 
 
 class FanoutResult(NamedTuple):
@@ -118,3 +152,11 @@ class Fanout:
             except TimeoutError:
                 return False
         return self._missing_bytes == 0
+
+
+def _print(result: FanoutResult) -> None:
+    for name, value in result._asdict().items():
+        text = "not measured" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
+        print(f"{name.replace('_', ' '):24}{text}")
+    if result.driver_cpu_share > 0.9:
+        print("the driver used a whole core: the server may be faster than this says")

@@ -1,0 +1,49 @@
+"""The command line of the load scenarios, as a process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from loadtest.__main__ import SCENARIOS
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "loadtest", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_scenario_prints_its_figures(url: str) -> None:
+    target = url.replace("http", "ws") + "/ws"
+    finished = run("fanout", "--target", target, "--subscribers", "3", "--seconds", "0.1")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "missing bytes           0\n" in finished.stdout
+
+
+def test_a_target_that_cannot_be_reached_is_told_in_one_line() -> None:
+    finished = run("fanout", "--target", "ws://127.0.0.1:1/ws")
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("loadtest: ")
+    assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many"])
+def test_a_number_that_makes_no_sense_is_named(value: str) -> None:
+    finished = run("fanout", f"--seconds={value}")
+    assert finished.returncode == 2
+    assert f"expected a number above 0, got '{value}'" in finished.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "²"])
+def test_a_count_that_makes_no_sense_is_named(value: str) -> None:
+    finished = run("fanout", f"--subscribers={value}")
+    assert finished.returncode == 2
+    assert f"expected a whole number above 0, got '{value}'" in finished.stderr
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_each_scenario_explains_itself_by_examples(scenario: str) -> None:
+    finished = run(scenario, "--help")
+    assert finished.returncode == 0
+    assert "examples:\n" in finished.stdout
+    assert f"python -m loadtest {scenario}" in finished.stdout
