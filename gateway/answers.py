@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from gateway.web.response import Response
+from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
-from protocol.messages import JSON, Push, error_push
+from protocol.messages import Push, error_push
 
 # The status of each error that a request can meet; whatever stands for bad input is 400.
 STATUS = {

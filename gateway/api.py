@@ -6,20 +6,20 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.answers import answer_json, answer_push, refuse, refuse_error, status_of
-from gateway.broker import Broker
+from gateway.broker import Broker, Draft
 from gateway.commands import HISTORY_BYTES, history_page, position_in, presence_page
 from gateway.config import Config
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
 from gateway.query import Query, read_integer
-from gateway.stream import Draft
 from gateway.web.exceptions import HTTPRequestEntityTooLarge
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
+from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
-from protocol.messages import JSON, PublishRequest, error_push
+from protocol.messages import PublishRequest, error_push
 from protocol.publication import check_channel, data_from_json
 
 # How many publications one request may carry.
@@ -125,16 +125,22 @@ class API:
 
     def _plan(self, request: PublishRequest) -> Planned:
         check_channel(request.channel)
-        draft = Draft(data_from_json(memoryview(request.data)), request.key, request.tags)
+        draft = Draft(
+            data_from_json(memoryview(request.data)),
+            request.key,
+            request.tags,
+            request.idempotency_key,
+            request.expected_offset,
+        )
         return Planned(request.channel, draft)
 
     async def _publish_all(self, planned: list[Planned]) -> list[Place | MessageError]:
         # All are handed to the broker before any is awaited, so that nothing comes in between.
-        publishing = [self._broker.publish(channel, draft) for channel, draft in planned]
+        publishing = [self._broker.publish(channel, [draft]) for channel, draft in planned]
         outcomes: list[Place | MessageError] = []
         for (channel, _), future in zip(planned, publishing, strict=True):
             try:
-                epoch, offset = await future
+                ((epoch, offset),) = await future
                 outcomes.append(Place(channel, epoch, offset))
             except MessageError as error:
                 outcomes.append(error)

@@ -6,14 +6,30 @@ answer at once returns a future that is done, and then the answer is used in the
 """
 
 from asyncio import Future
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
-from gateway.stream import Draft, Page, Stream
+from gateway.stream import Page, Stream
 from protocol.cursor import Position
+from protocol.publication import Data
 
 # Called whenever a followed stream has grown; not called for others.
 Deliver = Callable[[Stream], None]
+
+
+class Draft(NamedTuple):
+    """What a publisher hands in: a publication that has no place in a log yet.
+
+    The fields are those of protocol.messages.Publish; unechoed is the session that published it and
+    does not want to receive it.
+    """
+
+    data: Data
+    key: str | None = None
+    tags: dict[str, str] | None = None
+    idempotency_key: str | None = None
+    expected_offset: int | None = None
+    unechoed: str | None = None
 
 
 class Broker(Protocol):
@@ -42,10 +58,14 @@ class Broker(Protocol):
         Does nothing where it is not followed.
         """
 
-    def publish(self, channel: str, draft: Draft) -> "Future[Position]":
-        """Append draft to channel and return its place, once it is as durable as promised.
+    def publish(self, channel: str, drafts: Sequence[Draft]) -> "Future[list[Position]]":
+        """Append drafts to channel and return their places, once they are as durable as promised.
 
-        Fails with MessageError (limit_reached) when it would open one channel too many.
+        All of them are appended, without another publication in between, or none is. One whose
+        idempotency_key was used within the channel's window is not appended again and has the place
+        of the first. Fails with OffsetConflict when the channel, with the drafts before, does not
+        end at an expected_offset; with MessageError (limit_reached) when it would open one channel
+        too many; with MessageError (overloaded) when the log can take no more now.
         """
 
     def history(

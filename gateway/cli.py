@@ -27,7 +27,8 @@ from gateway.client.remote import (
     StreamEvent,
     compact_json,
 )
-from gateway.config import Config, format_config, load_config
+from gateway.config import Config
+from gateway.config_sources import format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
 from protocol.messages import Closing, Error, Gap, Subscribed

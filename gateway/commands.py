@@ -7,18 +7,18 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gateway.broker import Broker
+from gateway.broker import Broker, Draft
 from gateway.config import SessionConfig
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub, Start, gap_push
 from gateway.session import Session
-from gateway.stream import Draft, Page, Stream
+from gateway.stream import Page, Stream
+from protocol.codec import Codec
 from protocol.codes import Disconnect, ErrorCode
 from protocol.cursor import Position, decode_cursor, encode_cursor
 from protocol.errors import MessageError
 from protocol.messages import (
     Auth,
-    Codec,
     Command,
     History,
     HistoryPage,
@@ -119,13 +119,21 @@ class Commands:
             text = "publishing needs the API key: use POST /publish"
             raise MessageError(ErrorCode.UNAUTHORIZED, text)
         check_channel(command.channel)
-        draft = Draft(codec.decode_data(command.data), command.key, command.tags)
+        draft = Draft(
+            codec.decode_data(command.data),
+            command.key,
+            command.tags,
+            command.idempotency_key,
+            command.expected_offset,
+            None if command.echo else session.id,
+        )
 
-        def published(position: Position) -> None:
-            reply = Published(channel=command.channel, epoch=position.epoch, offset=position.offset)
+        def published(places: list[Position]) -> None:
+            ((epoch, offset),) = places
+            reply = Published(channel=command.channel, epoch=epoch, offset=offset)
             self._reply(session, command, reply)
 
-        publishing = self._broker.publish(command.channel, draft)
+        publishing = self._broker.publish(command.channel, [draft])
         self._when_done(publishing, session, command, published)
 
     def history(self, session: Session, codec: Codec, command: History) -> None:
@@ -184,7 +192,8 @@ class Commands:
             try:
                 then(finished.result())
             except MessageError as error:
-                self._refuse(session, MessageError(error.code, error.message, command.id))
+                error.command_id = command.id
+                self._refuse(session, error)
             except BrokerUnavailable as error:
                 code = ErrorCode.OVERLOADED
                 self._refuse(session, MessageError(code, str(error), command.id))

@@ -1,20 +1,14 @@
 """Everything an operator can set, each bound with its unit, its reason and its policy.
 
-Settings come from a TOML file, then from the environment, then from flags; the later source wins.
-Nothing is guessed: an unknown name or a value out of range is a ConfigError that says which source
-and which setting.
+config_sources.py says where settings come from.
 """
 
-import difflib
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import ConfigError
+from protocol.messages import Overflow
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -103,28 +97,103 @@ class HeartbeatConfig(Section, frozen=True):
     interval_s: Seconds = 25.0
 
 
-class ChannelsConfig(Section, frozen=True):
-    """What each channel's log keeps, and for whom."""
+class ChannelConfig(Section, frozen=True, kw_only=True):
+    """What one channel's log keeps, for whom, and what its subscribers may choose."""
 
     # History: what a newcomer or a returning client can still get. The strictest of the three
     # applies and the oldest publication goes first; a position that left the log is told so by a
-    # `gap`. 0 keeps nothing.
+    # `gap`. 0 keeps nothing. Reported to clients with `subscribed`.
     history_count: CountOrZero = 1000
     history_bytes: BytesOrZero = 1024 * 1024
     # Longer than a reconnect after a deploy or a tunnel, shorter than what a client should fetch
     # from a database.
     history_age_s: SecondsOrZero = 300.0
     # Lag: how far behind a connected subscriber may be read on from the log, beyond the history;
-    # the log grows to this only while somebody lags. Past any bound the subscriber is told a `gap`
-    # of reason `slow` and goes on from the oldest kept.
+    # the log grows to this only while somebody lags. Past any bound the subscription's overflow
+    # policy decides what the subscriber is told.
     lag_count: CountOrZero = 10_000
     lag_bytes: BytesOrZero = 4 * 1024 * 1024
     # As old as a publication may get for a subscriber that lags; whoever takes longer is not slow
     # but stuck.
     lag_age_s: SecondsOrZero = 60.0
+    # What happens to a lagging subscription whose position has left the log: `gap` tells the range
+    # and goes on with the oldest kept, `latest` with the newest of each key only, `disconnect` ends
+    # the session with 3001. The default of a channel, and what clients may ask for instead; any
+    # other wish is answered with `invalid_field`.
+    overflow: Overflow = "gap"
+    allowed_overflows: tuple[Overflow, ...] = ("gap", "latest", "disconnect")
+    # How long an idempotency key is remembered: longer than a publisher goes on trying again.
+    idempotency_window_s: SecondsOrZero = 300.0
+    # Keys remembered of one channel, each some hundred bytes; a publication with one more is
+    # answered with `overloaded`, because forgetting one early could publish twice.
+    max_idempotency_keys: CountOrZero = 10_000
+    # Whether a `message` says when it was published; about 20 bytes each. History always does.
+    message_time: bool = False
+    # Whether subscribers are told who comes and goes. Off, because most channels are not rooms.
+    joined_left: bool = False
+    # Whether two sessions of one user are one member or two. A session without user is always one.
+    presence: Literal["session", "user"] = "session"
+
+    def __post_init__(self) -> None:
+        """Refuse a default that nobody could ask for."""
+        if self.overflow not in self.allowed_overflows:
+            raise ValueError("overflow must be one of allowed_overflows")
+
+
+class PrefixConfig(ChannelConfig, frozen=True, kw_only=True):
+    """The same for the channels whose names begin with prefix; in a file the rest is inherited."""
+
+    prefix: Annotated[str, Meta(min_length=1)]
+
+
+class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
+    """What all channels have in common, and which differ: the first prefix that fits wins."""
+
+    prefixes: tuple[PrefixConfig, ...] = ()
     # Channels with a log or a subscriber; a publication or subscription to one more is answered
     # with `limit_reached`.
     max_channels: Count = 1_000_000
+    # Data, keys and tags in all logs together, whatever each may keep, with some hundred bytes for
+    # each publication: what a small server has to spare. Beyond it publications are answered with
+    # `overloaded`, because dropping history early would break what `subscribed` has reported.
+    max_log_bytes: Bytes = 1024 * 1024 * 1024
+    # How long a channel that nobody uses and that keeps nothing remembers its epoch and its last
+    # offset, so that a returning client learns whether it missed something; some hundred bytes
+    # each. Then it is forgotten, and would begin again with a new epoch.
+    forget_after_s: SecondsOrZero = 300.0
+
+    def find(self, channel: str) -> ChannelConfig:
+        """Return what applies to channel."""
+        for each in self.prefixes:
+            if channel.startswith(each.prefix):
+                return each
+        return self
+
+
+class PublishConfig(Section, frozen=True):
+    """How much publishers may hand in over HTTP."""
+
+    # Publications of one request; more is answered with 413.
+    max_batch_count: Count = 1000
+    # Publications per second of all requests together, and how many may come at once; 0 is no
+    # limit. Beyond it a request is answered with 429 and Retry-After, and publishes nothing.
+    publications_per_s: CountOrZero = 0
+    publications_burst: Count = 1000
+    # Bytes of bodies whose publications wait for the broker; more is answered with 503.
+    max_pending_bytes: Bytes = 64 * 1024 * 1024
+
+
+class BrokerConfig(Section, frozen=True):
+    """Where logs are kept."""
+
+    # A folder for epochs and history, created where it does not exist and used by one node at a
+    # time. Without one everything is in memory, and a restart begins a new epoch.
+    data: Annotated[str, Meta(min_length=1)] | None = None
+    # `always`: what is answered with `published` survives the loss of power. `interval`: it
+    # survives the end of the process; the loss of power takes at most the last fsync_interval_s,
+    # and then every channel begins a new epoch, because clients may have seen what is gone.
+    fsync: Literal["always", "interval"] = "interval"
+    fsync_interval_s: Seconds = 1.0
 
 
 class HubConfig(Section, frozen=True):
@@ -193,183 +262,9 @@ class Config(Section, frozen=True):
     session: SessionConfig = SessionConfig()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
     channels: ChannelsConfig = ChannelsConfig()
+    publish: PublishConfig = PublishConfig()
+    broker: BrokerConfig = BrokerConfig()
     hub: HubConfig = HubConfig()
     sse: SseConfig = SseConfig()
     longpoll: LongpollConfig = LongpollConfig()
     auth: AuthConfig = AuthConfig()
-
-
-ENVIRONMENT_PREFIX: Final = "GATEWAY_"
-SECRETS: Final = frozenset({("auth", "api_key")})
-
-
-class Setting(NamedTuple):
-    """One value as its source gives it; textual where the source has only strings."""
-
-    source: str
-    section: str
-    field: str
-    value: object
-    is_textual: bool
-
-
-def load_config(
-    path: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    overrides: Mapping[str, object] | None = None,
-) -> Config:
-    """Return the defaults, changed by the TOML file at path, then by environ, then by overrides.
-
-    environ holds `GATEWAY_SECTION__FIELD`; other names are not ours, but one that lacks only the
-    second underscore is refused. overrides are keyed by `section.field`. Raises ConfigError, naming
-    the source and the setting, for whatever cannot be read, is unknown or out of range.
-    """
-    chosen: dict[str, dict[str, object]] = {}
-    for setting in _read_settings(path, environ or {}, overrides or {}):
-        chosen.setdefault(setting.section, {})[setting.field] = _convert(setting)
-    try:
-        return msgspec.convert(chosen, Config)
-    except msgspec.ValidationError as error:  # each value is valid by now, but not beside another
-        message, place = _split(error)
-        raise ConfigError(message, path=place, source="configuration") from None
-
-
-def format_config(config: Config) -> str:
-    """Return config as TOML, with secrets hidden and absent values as comments."""
-    lines: list[str] = []
-    for section in config.__struct_fields__:
-        lines.append(f"[{section}]")
-        values: Section = getattr(config, section)
-        lines.extend(
-            _format_line(section, field, getattr(values, field))
-            for field in values.__struct_fields__
-        )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _format_line(section: str, field: str, value: object) -> str:
-    if value is None:
-        return f"# {field} is not set"
-    if (section, field) in SECRETS:
-        return f"# {field} is set and hidden"
-    # A JSON number, string, boolean or array of strings is also a TOML value.
-    return f"{field} = {msgspec.json.encode(value).decode()}"
-
-
-def _read_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
-) -> Iterator[Setting]:
-    if path is not None:
-        yield from _read_file(path)
-    yield from _read_environment(environ)
-    for name, value in overrides.items():
-        section, _, field = name.partition(".")
-        yield Setting("command line", section, field, value, is_textual=False)
-
-
-def _read_file(path: Path) -> Iterator[Setting]:
-    source = str(path)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), source=source) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 at byte {error.start}", source=source) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}", source=source) from None
-    for section, table in tables.items():
-        if not isinstance(table, dict):
-            _refuse_misplaced(section, source)
-            _find_section(section, source)
-            message = f"expected a table, as in `[{section}]`"
-            raise ConfigError(message, path=f"$.{section}", source=source)
-        for field, value in table.items():
-            yield Setting(source, section, field, value, is_textual=False)
-
-
-def _read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
-    """Yield the settings in environ; a name without `__` is another's, as Kubernetes sets."""
-    for name, value in sorted(environ.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX):
-            continue
-        source = f"environment variable {name}"
-        section, separator, field = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if separator:
-            yield Setting(source, section, field, value, is_textual=True)
-        elif not value.startswith(
-            "tcp://"
-        ):  # as Kubernetes tells of a service named gateway-server
-            _refuse_misspelt(section, source)
-
-
-def _refuse_misspelt(name: str, source: str) -> None:
-    """Raise ConfigError where name is a section and a field with one underscore between them."""
-    for section, field in _all_names():
-        if name == f"{section}_{field}":
-            spelling = f"{ENVIRONMENT_PREFIX}{section.upper()}__{field.upper()}"
-            message = f"two underscores belong after the section: {spelling}"
-            raise ConfigError(message, path=f"$.{section}.{field}", source=source)
-
-
-def _refuse_misplaced(name: str, source: str) -> None:
-    """Raise ConfigError where name is a field, which stands outside of all sections."""
-    sections = [f"`[{section}]`" for section, field in _all_names() if field == name]
-    if sections:
-        message = f"`{name}` belongs under {' or '.join(sections)}"
-        raise ConfigError(message, path=f"$.{name}", source=source)
-
-
-def _all_names() -> Iterator[tuple[str, str]]:
-    """Yield the section and the field of every setting."""
-    for section in msgspec.structs.fields(Config):
-        for field in msgspec.structs.fields(section.type):
-            yield section.name, field.name
-
-
-def _convert(setting: Setting) -> object:
-    """Return the value as its field's type; a text is parsed, a list of them split at commas."""
-    source, section, name, value, is_textual = setting
-    field = _find_field(_find_section(section, source), section, name, source)
-    is_list_in_text = is_textual and isinstance(field.default, tuple)
-    if is_list_in_text:
-        value = [part.strip() for part in str(value).split(",") if part.strip()]
-    try:
-        return msgspec.convert(value, field.type, strict=not is_textual)
-    except msgspec.ValidationError as error:
-        message, inside = _split(error)
-        if is_list_in_text:
-            message += "; commas separate several"
-        path = f"$.{section}.{name}{inside.removeprefix('$')}"
-        raise ConfigError(message, path=path, source=source) from None
-
-
-def _split(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return what is wrong and where; msgspec gives both only as one text."""
-    message, _, path = str(error).partition(" - at ")
-    if " matching regex " in message:
-        message = ORIGIN_EXPECTED
-    return message, path.strip("`") or "$"
-
-
-def _find_section(section: str, source: str) -> type[Section]:
-    fields = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    if section not in fields:
-        raise _unknown("section", section, list(fields), f"$.{section}", source)
-    found: type[Section] = fields[section]
-    return found
-
-
-def _find_field(
-    struct: type[Section], section: str, name: str, source: str
-) -> msgspec.structs.FieldInfo:
-    fields = {field.name: field for field in msgspec.structs.fields(struct)}
-    if name not in fields:
-        raise _unknown("field", name, list(fields), f"$.{section}.{name}", source)
-    return fields[name]
-
-
-def _unknown(kind: str, name: str, known: list[str], path: str, source: str) -> ConfigError:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean `{nearest[0]}`?" if nearest else f"there are {', '.join(known)}"
-    return ConfigError(f"unknown {kind} `{name}`; {hint}", path=path, source=source)

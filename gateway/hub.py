@@ -128,6 +128,8 @@ class Hub:
             offset=before.offset,
             recovered=isinstance(start, Position) and missing is None,
             cursor=encode_cursor({stream.name: before}),
+            overflow=stream.config.overflow,
+            retention=stream.retention,
         )
         return subscribed, None if missing is None else self._gap(stream, missing)
 

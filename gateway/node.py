@@ -11,6 +11,7 @@ import msgspec
 
 from gateway import metrics
 from gateway.api import API
+from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
 from gateway.config import Config
@@ -19,7 +20,6 @@ from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
 from gateway.router import Methods, Router
-from gateway.stream import Draft
 from gateway.transports.longpoll import PollEndpoint
 from gateway.transports.sse import EventStreamEndpoint
 from gateway.transports.websocket import WebSocketEndpoint
@@ -117,7 +117,9 @@ class Node:
         """
         check_channel(channel)
         check_labels(key, tags)
-        return await self._broker.publish(channel, Draft(data_from_value(data), key, tags))
+        draft = Draft(data_from_value(data), key, tags)
+        (place,) = await self._broker.publish(channel, [draft])
+        return place
 
     @property
     def port(self) -> int:

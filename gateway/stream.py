@@ -8,23 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from gateway.config import ChannelsConfig
+from gateway.config import ChannelConfig
 from protocol.cursor import Position
-from protocol.publication import Data, Publication
+from protocol.messages import Retention
+from protocol.publication import Publication
 
 # What may wait for live subscribers within a turn, however narrow the bounds of a log are set.
 MIN_UNDELIVERED_COUNT: Final = 1000
 MIN_UNDELIVERED_BYTES: Final = 4 * 1024 * 1024
 
 GapReason = Literal["slow", "expired", "epoch"]
-
-
-class Draft(NamedTuple):
-    """What a publisher hands in: a publication that has no place in a log yet."""
-
-    data: Data
-    key: str | None = None
-    tags: dict[str, str] | None = None
 
 
 class Missing(NamedTuple):
@@ -53,10 +46,10 @@ class Stream:
     """
 
     __slots__ = (
-        "_bounds",
         "_clock",
         "_log",
         "_size_bytes",
+        "config",
         "delivered",
         "epoch",
         "lagging_count",
@@ -66,7 +59,7 @@ class Stream:
     )
 
     def __init__(
-        self, name: str, epoch: str, bounds: ChannelsConfig, clock: Callable[[], float]
+        self, name: str, epoch: str, config: ChannelConfig, clock: Callable[[], float]
     ) -> None:
         self.name = name
         self.epoch = epoch
@@ -74,7 +67,7 @@ class Stream:
         self.delivered: int | None = None
         self.lagging_count = 0
         self.used = clock()
-        self._bounds = bounds
+        self.config = config
         self._clock = clock
         self._log: deque[Publication] = deque()
         self._size_bytes = 0
@@ -95,23 +88,26 @@ class Stream:
         return Position(self.epoch, self.last)
 
     @property
+    def retention(self) -> Retention:
+        """What is kept of the log, as clients are told."""
+        config = self.config
+        return Retention(config.history_count, config.history_bytes, config.history_age_s)
+
+    @property
     def is_overfull(self) -> bool:
         """Whether so much waits for live subscribers that no more should be appended now."""
-        bounds = self._bounds
+        bounds = self.config
         count = max(bounds.history_count, bounds.lag_count, MIN_UNDELIVERED_COUNT)
         size = max(bounds.history_bytes, bounds.lag_bytes, MIN_UNDELIVERED_BYTES)
         return len(self._log) > count or self._size_bytes > size
 
-    def append(self, draft: Draft) -> Publication:
-        """Return draft with the next offset and the time, kept as the newest of the log."""
-        now = self._clock()
-        publication = Publication(self.last + 1, draft.data, now, draft.key, draft.tags)
+    def append(self, publication: Publication) -> None:
+        """Keep publication, whose offset is last + 1, as the newest of the log."""
         self._size_bytes += publication.size_bytes
         self._log.append(publication)
-        self.last += 1
-        self.used = now
+        self.last = publication.offset
+        self.used = publication.time
         self.trim()
-        return publication
 
     def read(self, after: int, up_to: int, *, max_bytes: int) -> list[Publication]:
         """Return publications after + 1 to up_to, oldest first, as many as max_bytes hold.
@@ -179,7 +175,7 @@ class Stream:
 
     def trim(self) -> None:
         """Drop the oldest publications that no bound covers any more."""
-        bounds = self._bounds
+        bounds = self.config
         count, size, age = bounds.history_count, bounds.history_bytes, bounds.history_age_s
         if self.lagging_count:
             count, size = max(count, bounds.lag_count), max(size, bounds.lag_bytes)

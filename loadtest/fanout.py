@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from loadtest.client import LoadConnection, connect
 from loadtest.options import read_count, read_seconds
 from loadtest.process import ProcessStats
+from protocol.codec import JSON
 from protocol.frames import TEXT, encode_frame
-from protocol.messages import JSON
 from protocol.publication import Data, Publication
 
 EXAMPLES: Final = """\

@@ -35,6 +35,7 @@ class Disconnect(IntEnum):
 
     NO_HEARTBEAT = 3000
     SLOW = 3001
+    RATE_LIMITED = 3002
     TOO_MANY_ERRORS = 3500
     WRONG_MESSAGE_TYPE = 3501
 
@@ -57,9 +58,17 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
     LIMIT_REACHED = "limit_reached"
+    RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
 
 
-RETRYABLE: Final = frozenset({ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.INTERNAL})
+RETRYABLE: Final = frozenset(
+    {
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.OVERLOADED,
+        ErrorCode.SHUTTING_DOWN,
+        ErrorCode.INTERNAL,
+    }
+)

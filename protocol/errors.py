@@ -30,13 +30,31 @@ class WebSocketError(ProtocolError):
 class MessageError(ProtocolError):
     """A command of the client protocol cannot be obeyed; code is the error's name on the wire.
 
-    command_id is the id of the command where one could be read, otherwise None.
+    command_id is the id of the command where one could be read, otherwise None. retry_after_ms is
+    how long to wait before the same is worth another try, where that is known.
     """
 
-    def __init__(self, code: ErrorCode, message: str, command_id: int | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        command_id: int | None = None,
+        *,
+        retry_after_ms: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.command_id = command_id
+        self.retry_after_ms = retry_after_ms
+
+
+class OffsetConflict(MessageError):
+    """A publication expected another end of its channel; epoch and offset are where that is."""
+
+    def __init__(self, epoch: str, offset: int, message: str) -> None:
+        super().__init__(ErrorCode.OFFSET_CONFLICT, message)
+        self.epoch = epoch
+        self.offset = offset
 
 
 class StateError(RuntimeError):

@@ -1,16 +1,20 @@
-"""The client protocol, version 1: commands, replies and pushes as structs, and their codecs."""
+"""The client protocol, version 1: commands, replies and pushes as structs."""
 
-from collections.abc import Callable
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import Meta, Raw, Struct
 
 from protocol.codes import RETRYABLE, CloseCode, ErrorCode
-from protocol.errors import MessageError
-from protocol.publication import Data, Publication, data_from_json, data_from_msgpack
+from protocol.errors import MessageError, OffsetConflict
 
 PROTOCOL_VERSION: Final = 1
+
+# What happens to a subscription whose position has left the log: it is told the gap and goes on
+# with all that is left, or with the newest of each key; or its session is ended.
+Overflow = Literal["gap", "latest", "disconnect"]
+
+# Longer than a UUID or a hash in hexadecimal; a broker keeps it for each publication.
+IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=128)]
 
 # --- commands -----------------------------------------------------------------------------------
 
@@ -28,22 +32,28 @@ class Auth(Command, tag="auth", frozen=True):
 
 
 class Subscribe(Command, tag="subscribe", frozen=True):
-    """Receive a channel from a position (cursor, or epoch and offset), its last n, or now."""
+    """Receive a channel from a position (cursor, or epoch and offset), its last n, or now.
+
+    overflow is the channel's default where it is not given.
+    """
 
     channel: str
     cursor: str | None = None
     epoch: str | None = None
     offset: Annotated[int, Meta(ge=0)] | None = None
     history: Annotated[int, Meta(ge=1)] | None = None
+    overflow: Overflow | None = None
 
 
 class PublishRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """One publication asked for over HTTP: a Publish command without type and id."""
+    """One publication asked for over HTTP: a Publish command without type, id and echo."""
 
     channel: str
     data: Raw
     key: str | None = None
     tags: dict[str, str] | None = None
+    idempotency_key: IdempotencyKey | None = None
+    expected_offset: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Unsubscribe(Command, tag="unsubscribe", frozen=True):
@@ -53,12 +63,20 @@ class Unsubscribe(Command, tag="unsubscribe", frozen=True):
 
 
 class Publish(Command, tag="publish", frozen=True):
-    """Append one publication to a channel; data is undecoded bytes of the codec it came in."""
+    """Append one publication to a channel; data is undecoded bytes of the codec it came in.
+
+    A repeat of idempotency_key within its window publishes nothing and returns the first place.
+    With expected_offset nothing is published unless the channel ends there. Without echo the
+    publisher's own session does not receive it.
+    """
 
     channel: str
     data: Raw
     key: str | None = None
     tags: dict[str, str] | None = None
+    idempotency_key: IdempotencyKey | None = None
+    expected_offset: Annotated[int, Meta(ge=0)] | None = None
+    echo: bool = True
 
 
 class History(Command, tag="history", frozen=True):
@@ -71,9 +89,11 @@ class History(Command, tag="history", frozen=True):
 
 
 class Presence(Command, tag="presence", frozen=True):
-    """Ask who is subscribed to a channel now."""
+    """Ask who is subscribed to a channel now; limit 0 asks only how many, cursor for the rest."""
 
     channel: str
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 100
+    cursor: str | None = None
 
 
 class Ping(Command, tag="ping", frozen=True):
@@ -110,6 +130,14 @@ class Welcome(Push, tag="welcome", frozen=True):
     protocol: int
 
 
+class Retention(Struct, frozen=True):
+    """How much of a channel is kept: at most so many publications, bytes and seconds."""
+
+    count: int
+    bytes: int
+    age_s: float
+
+
 class Subscribed(Push, tag="subscribed", frozen=True):
     """Pushes of channel follow from offset + 1 in epoch; recovered says that none is lost."""
 
@@ -118,6 +146,8 @@ class Subscribed(Push, tag="subscribed", frozen=True):
     offset: int
     recovered: bool
     cursor: str
+    overflow: Overflow
+    retention: Retention
 
 
 class Unsubscribed(Push, tag="unsubscribed", frozen=True):
@@ -145,16 +175,21 @@ class Message(Push, tag="message", frozen=True):
     encoding: Literal["base64"] | None = None
     key: str | None = None
     tags: dict[str, str] | None = None
+    time: float | None = None
 
 
 class Record(Struct, omit_defaults=True, frozen=True, kw_only=True):
-    """One publication; encoding is "base64" where data is binary and the codec is JSON."""
+    """One publication; encoding is "base64" where data is binary and the codec is JSON.
+
+    time is when it was published, in seconds since 1970, to the millisecond.
+    """
 
     offset: int
     data: Raw
     encoding: Literal["base64"] | None = None
     key: str | None = None
     tags: dict[str, str] | None = None
+    time: float | None = None
 
 
 class Gap(Push, tag="gap", frozen=True, rename={"from_": "from"}):
@@ -185,23 +220,54 @@ class Member(Struct, omit_defaults=True, frozen=True):
 
 
 class PresencePage(Push, tag="presence", frozen=True):
-    """How many sessions are subscribed to channel, and the first of them."""
+    """How many are subscribed to channel, and some of them; cursor continues, None at the end.
+
+    Unasked, with the count alone: more came and went than are told by `joined` and `left`.
+    """
 
     channel: str
     count: int
-    members: list[Member]
+    members: list[Member] | None = None
+    cursor: str | None = None
+
+
+class Joined(Push, tag="joined", frozen=True):
+    """Somebody subscribed to channel: a session, or a user with the first of its sessions."""
+
+    channel: str
+    session: str
+    user: str | None = None
+
+
+class Left(Push, tag="left", frozen=True):
+    """Somebody is subscribed to channel no longer: a session, or a user with its last session."""
+
+    channel: str
+    session: str
+    user: str | None = None
 
 
 class Pong(Push, tag="pong", frozen=True):
     """The reply to ping."""
 
 
+class PingPush(Push, tag="ping", frozen=True):
+    """A sign of life for clients that cannot see WebSocket pings; whatever they send answers it."""
+
+
 class Error(Push, tag="error", frozen=True):
-    """A command could not be obeyed; retry says whether the same command may succeed later."""
+    """A command could not be obeyed; retry says whether the same command may succeed later.
+
+    retry_after_ms is how long to wait before that, where it is known. epoch and offset are where
+    the channel ends, where that is not what a publisher expected.
+    """
 
     code: ErrorCode
     message: str
     retry: bool
+    retry_after_ms: int | None = None
+    epoch: str | None = None
+    offset: int | None = None
 
 
 class Closing(Push, tag="closing", frozen=True):
@@ -236,132 +302,13 @@ def closing_push(code: int, reason: str, retry_after_ms: int | None = None) -> C
 
 def error_push(error: MessageError) -> Error:
     """Return the error push that tells a client about error."""
+    conflict = error if isinstance(error, OffsetConflict) else None
     return Error(
         id=error.command_id,
         code=error.code,
         message=error.message,
         retry=error.code in RETRYABLE,
+        retry_after_ms=error.retry_after_ms,
+        epoch=None if conflict is None else conflict.epoch,
+        offset=None if conflict is None else conflict.offset,
     )
-
-
-# --- codecs -------------------------------------------------------------------------------------
-
-
-class _Envelope(Struct):
-    """What can be read of a command that is otherwise wrong."""
-
-    id: object = None
-    type: object = None
-
-
-class Codec:
-    """One way to write the client protocol: a subprotocol's commands, pushes and data.
-
-    is_text tells which kind of WebSocket message carries it; encode(push) returns a push without
-    framing.
-    """
-
-    __slots__ = (
-        "_decode_command",
-        "_decode_envelope",
-        "_name",
-        "_read_data",
-        "_write_data",
-        "encode",
-        "is_text",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        is_text: bool,
-        decoder: type[msgspec.json.Decoder[object]] | type[msgspec.msgpack.Decoder[object]],
-        encode: Callable[[object], bytes],
-        read_data: Callable[[memoryview], Data],
-        write_data: Callable[[Data], bytes],
-    ) -> None:
-        self.is_text = is_text
-        self.encode = encode
-        self._name = name
-        self._decode_command = decoder(AnyCommand).decode
-        self._decode_envelope = decoder(_Envelope).decode
-        self._read_data = read_data
-        self._write_data = write_data
-
-    def decode_command(self, message: str | bytes) -> AnyCommand:
-        """Return the command in message; raise MessageError, with its id where it has one."""
-        if isinstance(message, str) is not self.is_text:
-            kind = "text" if self.is_text else "binary"
-            text = f"this session's subprotocol is {self._name} in {kind} messages"
-            raise MessageError(ErrorCode.MALFORMED, text)
-        try:
-            return cast(AnyCommand, self._decode_command(message))  # type: ignore[arg-type]
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise self._explain(message, error) from None
-
-    def decode_data(self, data: Raw) -> Data:
-        """Return the data of a command of this codec; raise MessageError (invalid_data)."""
-        return self._read_data(memoryview(data))
-
-    def encode_message(self, channel: str, publication: Publication) -> bytes:
-        """Return the message push of publication without framing."""
-        data = publication.data
-        return self.encode(
-            Message(
-                channel=channel,
-                offset=publication.offset,
-                data=Raw(self._write_data(data)),
-                encoding=data.encoding if self.is_text else None,
-                key=publication.key,
-                tags=publication.tags,
-            )
-        )
-
-    def record(self, publication: Publication) -> Record:
-        """Return publication for a HistoryPage that this codec will encode."""
-        data = publication.data
-        return Record(
-            offset=publication.offset,
-            data=Raw(self._write_data(data)),
-            encoding=data.encoding if self.is_text else None,
-            key=publication.key,
-            tags=publication.tags,
-        )
-
-    def _explain(self, message: str | bytes, error: Exception) -> MessageError:
-        """Return what was wrong with message, which error kept from being a command."""
-        try:
-            envelope = cast(_Envelope, self._decode_envelope(message))  # type: ignore[arg-type]
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as broken:
-            text = f"not a {self._name} object: {broken}"
-            return MessageError(ErrorCode.MALFORMED, text)
-        is_id = type(envelope.id) is int and envelope.id > 0
-        command_id = cast(int, envelope.id) if is_id else None
-        if envelope.type in COMMAND_TYPES:
-            return MessageError(ErrorCode.INVALID_FIELD, f"{envelope.type}: {error}", command_id)
-        known = f"one of {', '.join(COMMAND_TYPES)} is expected"
-        if envelope.type is None:
-            return MessageError(ErrorCode.UNKNOWN_TYPE, f"no type is given; {known}", command_id)
-        text = f"unknown type {envelope.type!r:.80}; {known}"
-        return MessageError(ErrorCode.UNKNOWN_TYPE, text, command_id)
-
-
-JSON: Final = Codec(
-    "JSON",
-    is_text=True,
-    decoder=msgspec.json.Decoder,
-    encode=msgspec.json.Encoder().encode,
-    read_data=data_from_json,
-    write_data=lambda data: data.json,
-)
-MSGPACK: Final = Codec(
-    "MessagePack",
-    is_text=False,
-    decoder=msgspec.msgpack.Decoder,
-    encode=msgspec.msgpack.Encoder().encode,
-    read_data=data_from_msgpack,
-    write_data=Data.as_msgpack,
-)
-
-SUBPROTOCOLS: Final = {"gateway.v1.json": JSON, "gateway.v1.msgpack": MSGPACK}

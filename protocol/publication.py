@@ -97,13 +97,17 @@ def _without_json_form(error: Exception) -> MessageError:
 
 
 class Publication(Struct, frozen=True, gc=False):
-    """One message published into a channel; time is when, in seconds since 1970."""
+    """One message published into a channel; time is when, in seconds since 1970.
+
+    unechoed is the session that published it and does not want to receive it.
+    """
 
     offset: int
     data: Data
     time: float
     key: str | None = None
     tags: dict[str, str] | None = None
+    unechoed: str | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -8,15 +8,16 @@ import secrets
 import time
 from asyncio import Future, get_running_loop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from gateway.broker import Deliver
+from gateway.broker import Deliver, Draft
 from gateway.config import ChannelsConfig
-from gateway.stream import Draft, Page, Stream
+from gateway.stream import Page, Stream
 from protocol.codes import ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
+from protocol.publication import Publication
 
 T = TypeVar("T")
 
@@ -71,8 +72,8 @@ class MemoryBroker:
             stream.used = self._clock()
             stream.trim()
 
-    def publish(self, channel: str, draft: Draft) -> "Future[Position]":
-        """Append draft to channel and return its place."""
+    def publish(self, channel: str, drafts: Sequence[Draft]) -> "Future[list[Position]]":
+        """Append drafts to channel and return their places."""
         try:
             stream = self._open(channel)
         except MessageError as error:
@@ -80,11 +81,15 @@ class MemoryBroker:
         if stream.is_overfull:  # never without subscribers: the bounds apply to all else
             text = f"channel {channel!r}: its subscribers cannot be given as much as is published"
             return _failed(MessageError(ErrorCode.OVERLOADED, text))
-        stream.append(draft)
-        self.publication_count += 1
+        now = self._clock()
+        places = []
+        for data, key, tags, _, _, unechoed in drafts:
+            stream.append(Publication(stream.last + 1, data, now, key, tags, unechoed))
+            places.append(stream.end)
+        self.publication_count += len(drafts)
         if stream.delivered is not None and self._deliver is not None:
             self._deliver(stream)
-        return _done(stream.end)
+        return _done(places)
 
     def history(
         self,
@@ -108,7 +113,7 @@ class MemoryBroker:
 
         Looks at the next few channels of all, so that a million of them never hold the loop.
         """
-        unused_since = self._clock() - self._config.history_age_s
+        unused_since = self._clock() - self._config.forget_after_s
         for _ in range(
             min(len(self._unchecked), max(_CHECKS_PER_CALL, len(self._unchecked) // 60))
         ):
@@ -126,7 +131,7 @@ class MemoryBroker:
                 text = f"this node holds {self._config.max_channels} channels, as many as it may"
                 raise MessageError(ErrorCode.LIMIT_REACHED, text)
             epoch = secrets.token_urlsafe(_EPOCH_BYTES)
-            stream = Stream(channel, epoch, self._config, self._clock)
+            stream = Stream(channel, epoch, self._config.find(channel), self._clock)
             self._streams[channel] = stream
             self._unchecked.append(stream)
         return stream

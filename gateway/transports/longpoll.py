@@ -20,10 +20,11 @@ from gateway.stream import Stream
 from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
+from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.cursor import encode_cursor
 from protocol.errors import MessageError
-from protocol.messages import JSON, Gap, Push
+from protocol.messages import Gap, Push
 from protocol.publication import Publication
 
 _PARAMETERS: Final = (*CHANNEL_PARAMETERS, "timeout")

@@ -18,10 +18,11 @@ from gateway.web.response import Response
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
 from protocol import sse
+from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.cursor import Position, encode_cursor
 from protocol.errors import MessageError
-from protocol.messages import JSON, Push, closing_push, error_push
+from protocol.messages import Push, closing_push, error_push
 from protocol.publication import Publication
 
 _HEADERS: Final = {

@@ -15,19 +15,11 @@ from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
 from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket.connection import Listener, WebSocketConnection
+from protocol.codec import JSON, MSGPACK, SUBPROTOCOLS, Codec
 from protocol.codes import CloseCode, Disconnect, ErrorCode
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
-from protocol.messages import (
-    JSON,
-    MSGPACK,
-    PROTOCOL_VERSION,
-    SUBPROTOCOLS,
-    Codec,
-    Push,
-    Welcome,
-    closing_push,
-)
+from protocol.messages import PROTOCOL_VERSION, Push, Welcome, closing_push
 from protocol.publication import Publication
 
 logger = logging.getLogger("gateway")

@@ -13,7 +13,8 @@ from gateway.config import ChannelsConfig, HubConfig, SessionConfig
 from gateway.hub import Hub
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
-from protocol.messages import JSON, MSGPACK, Codec, Push
+from protocol.codec import JSON, MSGPACK, Codec
+from protocol.messages import Push
 from protocol.publication import Publication
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gateway.channel import Channel
 from gateway.config import ChannelsConfig
 from gateway.session import Encode, Positions, Session, Subscription
-from gateway.stream import Draft, Stream
+from gateway.stream import Stream
 from protocol.cursor import Position
 from protocol.messages import Push
 from protocol.publication import Data, Publication
@@ -78,7 +78,8 @@ def channel() -> Channel:
 
 def publish(channel: Channel, count: int = 1) -> None:
     for _ in range(count):
-        channel.stream.append(Draft(Data(b"1")))
+        stream = channel.stream
+        stream.append(Publication(stream.last + 1, Data(b"1"), 0.0))
 
 
 def join(channel: Channel, count: int, encode: Encode = encode_offsets) -> list[Member]:

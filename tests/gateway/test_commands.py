@@ -10,9 +10,10 @@ import pytest
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import HANDLERS, PRESENCE_LIMIT
 from gateway.config import ChannelsConfig
+from protocol.codec import JSON, MSGPACK, Codec
 from protocol.codes import Disconnect
 from protocol.cursor import Position, decode_cursor, encode_cursor
-from protocol.messages import JSON, MSGPACK, AnyCommand, Codec
+from protocol.messages import AnyCommand
 from tests.gateway.sessions import Client, Gateway
 
 

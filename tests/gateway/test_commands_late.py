@@ -2,21 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from gateway.broker import Deliver
+from gateway.broker import Deliver, Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import ChannelsConfig
 from gateway.errors import BrokerUnavailable
-from gateway.stream import Draft, Page, Stream
+from gateway.stream import Page, Stream
 from gateway.transports.wanted import Wanted, follow_all
+from protocol.codec import JSON, MSGPACK, Codec
 from protocol.codes import ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
-from protocol.messages import JSON, MSGPACK, Codec
 from tests.gateway.sessions import Client, Gateway
 
 Act = Callable[[], asyncio.Future[Any]]
@@ -51,8 +51,8 @@ class LateBroker:
         else:  # it is on the wire behind what was asked before
             last.add_done_callback(lambda _: self.near.unfollow(channel))
 
-    def publish(self, channel: str, draft: Draft) -> asyncio.Future[Position]:
-        return self._ask(lambda: self.near.publish(channel, draft))
+    def publish(self, channel: str, drafts: Sequence[Draft]) -> asyncio.Future[list[Position]]:
+        return self._ask(lambda: self.near.publish(channel, drafts))
 
     def history(
         self,

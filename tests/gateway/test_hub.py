@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import ChannelsConfig, HubConfig
 from gateway.hub import Hub
 from gateway.session import Positions
-from gateway.stream import Draft, Stream
+from gateway.stream import Stream
 from gateway.transports.longpoll import PollTransport
 from protocol.cursor import Position, decode_cursor
 from protocol.errors import MessageError
@@ -220,7 +221,7 @@ async def test_a_poll_that_ends_in_the_middle_of_a_flush_has_the_cursor_of_what_
         hub.attach(poll.session)
         hub.subscribe(poll.session, await hub.follow("a"), None)
         hub.start(poll.session)
-    await broker.publish("a", Draft(Data(b"1")))
+    await broker.publish("a", [Draft(Data(b"1"))])
     callbacks.pop()()
     answers = [json.loads(poll.take_answer()) for poll in polls]
     assert sorted(len(answer["messages"]) for answer in answers) == [0, 1]

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.broker import Draft
 from gateway.config import ChannelsConfig, Config, HubConfig
 from gateway.heartbeat import Heartbeat
 from gateway.hub import Start
 from gateway.session import Encode
-from gateway.stream import Draft
 from gateway.transports.longpoll import PollTransport
 from gateway.transports.sse import EventStreamEndpoint
 from gateway.transports.wanted import Wanted
@@ -96,7 +96,7 @@ class Promise(RuleBasedStateMachine):
     async def _publish_one(self, channel: str) -> None:
         text = f"{len(self.published)}"
         draft = Draft(Data(json.dumps(text).encode()))
-        epoch, offset = await self.world.broker.publish(channel, draft)
+        ((epoch, offset),) = await self.world.broker.publish(channel, [draft])
         self.published[channel, epoch, offset] = text
 
     @rule()

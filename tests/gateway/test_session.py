@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import ChannelsConfig, HubConfig
 from gateway.hub import Hub
 from gateway.session import Positions, Session
-from gateway.stream import Draft, Stream
+from gateway.stream import Stream
 from protocol.cursor import Position
 from protocol.messages import Pong, Push
 from protocol.publication import Data, Publication
@@ -53,7 +54,8 @@ class Node:
         return session
 
     async def publish(self, channel: str) -> Position:
-        return await self.broker.publish(channel, Draft(Data(b"1")))
+        (place,) = await self.broker.publish(channel, [Draft(Data(b"1"))])
+        return place
 
     def turn(self) -> None:
         self.turns.pop()()

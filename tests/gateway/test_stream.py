@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import ChannelsConfig
-from gateway.stream import Draft, Missing, Stream
+from gateway.stream import Missing, Stream
 from protocol.cursor import Position
-from protocol.publication import Data
+from protocol.publication import Data, Publication
 
 
 class Clock:
@@ -20,14 +20,15 @@ class Clock:
         return self.now
 
 
-def draft(text: str = "x") -> Draft:
-    return Draft(Data(f'"{text}"'.encode()))
+def append(stream: Stream, text: str = "x", now: float | None = None) -> None:
+    data = Data(f'"{text}"'.encode())
+    stream.append(Publication(stream.last + 1, data, stream.used if now is None else now))
 
 
 def made(count: int = 0, clock: Clock | None = None, **bounds: float) -> Stream:
     stream = Stream("news", "e1", ChannelsConfig(**bounds), clock or Clock())
     for _ in range(count):
-        stream.append(draft())
+        append(stream)
     return stream
 
 
@@ -64,7 +65,7 @@ def test_the_age_bound_applies_to_a_log_that_nobody_touches() -> None:
     clock = Clock()
     stream = made(2, clock, history_age_s=10)
     clock.now += 9.9
-    stream.append(draft())
+    append(stream, now=clock.now)
     clock.now += 0.1
     stream.trim()
     assert offsets(stream) == [3]
@@ -73,8 +74,8 @@ def test_the_age_bound_applies_to_a_log_that_nobody_touches() -> None:
 def test_what_live_subscribers_have_not_been_given_is_kept_whatever_the_bounds_say() -> None:
     stream = made(2, history_count=0)
     stream.delivered = 2
-    stream.append(draft())
-    stream.append(draft())
+    append(stream)
+    append(stream)
     assert offsets(stream) == [3, 4]
     stream.delivered = 4
     stream.trim()
@@ -85,7 +86,7 @@ def test_the_lag_bounds_apply_only_while_somebody_lags() -> None:
     stream = made(0, history_count=1, lag_count=3)
     stream.lagging_count = 1
     for _ in range(5):
-        stream.append(draft())
+        append(stream)
     assert offsets(stream) == [3, 4, 5]
     stream.lagging_count = 0
     stream.trim()
@@ -158,7 +159,7 @@ def test_a_log_never_exceeds_its_bounds_and_never_has_a_hole(
 ) -> None:
     stream = made(0, history_count=count, history_bytes=size)
     for each in sizes:
-        stream.append(draft("x" * each))
+        append(stream, "x" * each)
         kept = stream.read(stream.first - 1, stream.last, max_bytes=1 << 20)
         assert len(kept) <= count
         assert sum(publication.size_bytes for publication in kept) <= size

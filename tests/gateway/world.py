@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import ChannelsConfig, HubConfig
 from gateway.hub import Hub, Start
 from gateway.session import Encode, Positions, Session
-from gateway.stream import Draft, Stream
+from gateway.stream import Stream
 from gateway.transports.sse import EventStreamEndpoint, EventStreamTransport
+from protocol.codec import JSON
 from protocol.cursor import Position
-from protocol.messages import JSON, Push
+from protocol.messages import Push
 from protocol.publication import Data, Publication
 
 CHANNELS = ("a", "b", "c")
@@ -119,7 +121,8 @@ class World:
 
     def publish(self, channel: str, text: str = "x") -> Position:
         async def publish() -> Position:
-            return await self.broker.publish(channel, Draft(Data(json.dumps(text).encode())))
+            (place,) = await self.broker.publish(channel, [Draft(Data(json.dumps(text).encode()))])
+            return place
 
         return self.run(publish())
 

@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from protocol.codec import JSON, MSGPACK, SUBPROTOCOLS
 from protocol.codes import RETRYABLE, CloseCode, Disconnect, ErrorCode
-from protocol.errors import MessageError
+from protocol.errors import MessageError, OffsetConflict
 from protocol.messages import (
     COMMAND_TYPES,
-    JSON,
-    MSGPACK,
-    SUBPROTOCOLS,
     AnyCommand,
     Auth,
     Closing,
@@ -24,14 +22,18 @@ from protocol.messages import (
     Gap,
     History,
     HistoryPage,
+    Joined,
+    Left,
     Member,
     Ping,
+    PingPush,
     Pong,
     Presence,
     PresencePage,
     Publish,
     Published,
     PublishRequest,
+    Retention,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -219,9 +221,18 @@ PUSHES = [
         '{"type":"welcome","session":"s","ping_interval":0.5,"user":"u","protocol":1,"id":2}',
     ),
     (
-        Subscribed(id=1, channel="a", epoch="E", offset=0, recovered=False, cursor="AQ"),
+        Subscribed(
+            id=1,
+            channel="a",
+            epoch="E",
+            offset=0,
+            recovered=False,
+            cursor="AQ",
+            overflow="gap",
+            retention=Retention(10, 1024, 1.5),
+        ),
         '{"type":"subscribed","channel":"a","epoch":"E","offset":0,"recovered":false,'
-        '"cursor":"AQ","id":1}',
+        '"cursor":"AQ","overflow":"gap","retention":{"count":10,"bytes":1024,"age_s":1.5},"id":1}',
     ),
     (Unsubscribed(id=1, channel="a"), '{"type":"unsubscribed","channel":"a","id":1}'),
     (
@@ -247,10 +258,31 @@ PUSHES = [
         '{"type":"presence","channel":"a","count":2,'
         '"members":[{"session":"s"},{"session":"t","user":"u"}],"id":1}',
     ),
+    (PresencePage(channel="a", count=0), '{"type":"presence","channel":"a","count":0}'),
+    (
+        PresencePage(channel="a", count=2, members=[Member("s")], cursor="AQ"),
+        '{"type":"presence","channel":"a","count":2,"members":[{"session":"s"}],"cursor":"AQ"}',
+    ),
+    (Joined(channel="a", session="s"), '{"type":"joined","channel":"a","session":"s"}'),
+    (
+        Left(channel="a", session="s", user="u"),
+        '{"type":"left","channel":"a","session":"s","user":"u"}',
+    ),
     (Pong(id=1), '{"type":"pong","id":1}'),
+    (PingPush(), '{"type":"ping"}'),
     (
         Error(code=ErrorCode.MALFORMED, message="no", retry=False),
         '{"type":"error","code":"malformed","message":"no","retry":false}',
+    ),
+    (
+        error_push(MessageError(ErrorCode.RATE_LIMITED, "slow", 3, retry_after_ms=20)),
+        '{"type":"error","code":"rate_limited","message":"slow","retry":true,"retry_after_ms":20,'
+        '"id":3}',
+    ),
+    (
+        error_push(OffsetConflict("E", 7, "no")),
+        '{"type":"error","code":"offset_conflict","message":"no","retry":false,"epoch":"E",'
+        '"offset":7}',
     ),
     (
         Closing(code=1001, reason="", reconnect=True),

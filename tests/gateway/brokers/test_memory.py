@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import ChannelsConfig
-from gateway.stream import Draft, Missing, Page, Stream
+from gateway.stream import Missing, Page, Stream
 from protocol.codes import ErrorCode
 from protocol.cursor import Position, decode_cursor, encode_cursor
 from protocol.errors import MessageError
@@ -49,7 +50,7 @@ class Bench:
     def publish(self, channel: str, *texts: str) -> list[Position]:
         """Publish a JSON string for each of texts; return their places."""
         drafts = [Draft(Data(b'"%b"' % text.encode())) for text in texts]
-        return [take(self.broker.publish(channel, draft)) for draft in drafts]
+        return [take(self.broker.publish(channel, [draft]))[0] for draft in drafts]
 
     def read(
         self,
@@ -118,7 +119,7 @@ async def test_publications_are_numbered_from_one_in_each_channel(bench):
 
 async def test_a_publication_is_kept_with_its_time_key_and_tags(bench):
     draft = Draft(Data(b"1"), "k", {"t": "u"})
-    take(bench.broker.publish("a", draft))
+    take(bench.broker.publish("a", [draft]))
     (publication,) = bench.read("a").publications
     assert publication.data == Data(b"1")
     assert (publication.key, publication.tags) == ("k", {"t": "u"})
@@ -407,7 +408,7 @@ async def test_one_channel_too_many_is_refused_and_the_others_go_on():
     bench.publish("a", "x")
     take(bench.broker.follow("b"))
     draft = Draft(Data(b"1"))
-    error = refuse(bench.broker.publish("c", draft))
+    error = refuse(bench.broker.publish("c", [draft]))
     assert error.message == "this node holds 2 channels, as many as it may"
     refuse(bench.broker.follow("c"))
     refuse(bench.broker.history("c", None, limit=1, max_bytes=1, is_reverse=False))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from protocol.codec import JSON, MSGPACK
 from protocol.errors import MessageError
-from protocol.messages import COMMAND_TYPES, JSON, MSGPACK, Command, error_push
+from protocol.messages import COMMAND_TYPES, Command, error_push
 
 # (JSON, MessagePack, code, id, part of the text)
 REFUSALS = [

@@ -5,7 +5,8 @@ import tomllib
 import msgspec
 import pytest
 
-from gateway.config import AuthConfig, Config, format_config, load_config
+from gateway.config import AuthConfig, Config
+from gateway.config_sources import format_config, load_config
 from gateway.errors import ConfigError
 
 
