@@ -12,6 +12,7 @@ from typing import Final
 
 from loadtest import fanout
 from loadtest.client import LoadError
+from loadtest.losses import scenario as losses
 
 _EPILOG: Final = """\
 `python -m loadtest SCENARIO --help` shows the options and examples of one scenario.
@@ -24,6 +25,7 @@ Load goes where --target points: only to a machine that is yours.
 
 SCENARIOS: Final[dict[str, ModuleType]] = {
     "fanout": fanout,
+    "losses": losses,
 }
 
 

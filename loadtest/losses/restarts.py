@@ -1,0 +1,104 @@
+"""A gateway of this scenario's own: a process with small bounds, which is stopped and started."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from loadtest.client import LoadError
+
+# Small enough that clients which stay away or stall for a second find that the log has moved on.
+_CONFIG: Final = """\
+[server]
+shutdown_timeout_s = 2.0
+[websocket]
+high_water_bytes = 16384
+[sse]
+high_water_bytes = 16384
+[channels]
+history_count = 150
+history_bytes = 131072
+lag_count = 300
+lag_bytes = 262144
+lag_age_s = 5.0
+[heartbeat]
+interval_s = 2.0
+[longpoll]
+max_response_bytes = 65536
+"""
+_PATIENCE_S: Final = 20.0
+_POLL_S: Final = 0.02
+
+SIGNALS: Final = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
+
+
+class OwnGateway:
+    """`gateway serve` on one port of this machine, with its files in folder."""
+
+    def __init__(self, folder: Path, *, is_durable: bool) -> None:
+        self.address = ("127.0.0.1", _find_free_port())
+        self.restart_count = 0
+        self._folder = folder
+        self._config = folder / "gateway.toml"
+        self._config.write_text(_CONFIG)
+        self._log = folder / "gateway.log"
+        self._data = ["--data", str(folder / "data")] if is_durable else []
+        self._process: asyncio.subprocess.Process
+
+    async def start(self) -> None:
+        """Start it and return once it listens; raise LoadError when it does not."""
+        options = ["--config", str(self._config), "--port", str(self.address[1]), *self._data]
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "serve", "--log-level", "warning", *options),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+            )
+        for _ in range(int(_PATIENCE_S / _POLL_S)):
+            if self._process.returncode is not None:
+                break
+            try:
+                _, writer = await asyncio.open_connection(*self.address)
+            except OSError:
+                await asyncio.sleep(_POLL_S)
+                continue
+            writer.close()
+            return
+        raise LoadError(f"the gateway did not start: {self.read_log()[-2000:]}")
+
+    async def restart(self, how: str) -> None:
+        """Stop it by the signal of that name and start it again."""
+        await self._end(SIGNALS[how])
+        self.restart_count += 1
+        await self.start()
+
+    async def stop(self) -> None:
+        """Stop it by SIGTERM where it runs."""
+        if self._process.returncode is None:
+            await self._end(signal.SIGTERM)
+
+    def read_log(self) -> str:
+        """Return what it has said on stderr: warnings, errors, tracebacks."""
+        return self._log.read_text(errors="replace")
+
+    async def _end(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                status = await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+            raise LoadError(f"the gateway did not end within {_PATIENCE_S} s") from None
+        if status not in (0, -signal.SIGKILL):
+            raise LoadError(f"the gateway ended with {status}: {self.read_log()[-2000:]}")
+
+
+def _find_free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port

@@ -1,0 +1,194 @@
+"""What a gateway sends, decoded for clients under load: responses, frames, events.
+
+Sans-I/O, and apart from the gateway's own code, so that the two do not share a mistake. They expect
+what this gateway sends and refuse the rest with WireError.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+# Nothing that a scenario asks for has a longer head, or a larger message.
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+
+
+class WireError(Exception):
+    """What arrived is not what a gateway sends."""
+
+
+class Head(NamedTuple):
+    """The beginning of a response; names of headers in lower case."""
+
+    status: int
+    headers: dict[str, str]
+
+
+class End(NamedTuple):
+    """The end of a response's body, after which the next response may begin."""
+
+
+ResponseEvent = Head | bytes | End
+
+
+class ResponseDecoder:
+    """The responses of one connection: Head, pieces of the body, End.
+
+    A body without a length, or behind 101, ends with the connection and has no End.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._step: Callable[[list[ResponseEvent]], bool] = self._read_head
+        self._missing_bytes = 0
+
+    def feed(self, data: bytes) -> list[ResponseEvent]:
+        """Return what data completes, oldest first; raise WireError for what is no response."""
+        self._buffer += data
+        events: list[ResponseEvent] = []
+        while self._step(events):
+            pass
+        return events
+
+    def _read_head(self, events: list[ResponseEvent]) -> bool:
+        text, separator, rest = self._buffer.partition(b"\r\n\r\n")
+        if not separator:
+            if len(text) > _MAX_HEAD_BYTES:
+                raise WireError("a response's head does not end")
+            return False
+        head = _parse_head(text)
+        self._buffer = rest
+        events.append(head)
+        length = head.headers.get("content-length")
+        if length is not None:
+            self._missing_bytes = int(length)
+            self._step = self._read_sized
+        else:
+            if "transfer-encoding" in head.headers:
+                raise WireError("a body in chunks, where none is expected")
+            self._step = self._read_endless
+        return True
+
+    def _read_sized(self, events: list[ResponseEvent]) -> bool:
+        piece, self._buffer = (
+            self._buffer[: self._missing_bytes],
+            self._buffer[self._missing_bytes :],
+        )
+        self._missing_bytes -= len(piece)
+        if piece:
+            events.append(piece)
+        if self._missing_bytes:
+            return False
+        events.append(End())
+        self._step = self._read_head
+        return True
+
+    def _read_endless(self, events: list[ResponseEvent]) -> bool:
+        if self._buffer:
+            events.append(self._buffer)
+            self._buffer = b""
+        return False
+
+
+def _parse_head(text: bytes) -> Head:
+    first, *lines = text.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
+    status = rest[:3]
+    if version != "HTTP/1.1" or not (status.isascii() and status.isdecimal()):
+        raise WireError(f"no status line: {first[:80]!r}")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return Head(int(status), headers)
+
+
+class ServerFrame(NamedTuple):
+    """One whole frame of a server: its opcode and payload."""
+
+    opcode: int
+    payload: bytes
+
+
+class ServerFrameDecoder:
+    """The frames of a server (RFC 6455 section 5.2), which has agreed on no extension."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> list[ServerFrame]:
+        """Return the frames that data completes; raise WireError for a malformed one."""
+        buffer = self._buffer + data if self._buffer else data
+        frames = []
+        start = 0
+        while True:
+            body, length = _read_frame_head(buffer, start)
+            if body is None or body + length > len(buffer):
+                break
+            frames.append(ServerFrame(buffer[start] & 0x0F, buffer[body : body + length]))
+            start = body + length
+        self._buffer = buffer[start:]
+        return frames
+
+
+def _read_frame_head(buffer: bytes, start: int) -> tuple[int | None, int]:
+    """Return where the payload of the frame at start begins, None while unknown, and its length."""
+    if len(buffer) - start < 2:
+        return None, 0
+    if buffer[start] & 0xF0 != 0x80:
+        raise WireError(f"a frame begins with {buffer[start]:#x}: fragmented or with reserved bits")
+    length = buffer[start + 1]
+    if length > 127:
+        raise WireError("a frame of the server is masked")
+    width = {126: 2, 127: 8}.get(length, 0)
+    body = start + 2 + width
+    if len(buffer) < body:
+        return None, 0
+    if width:
+        length = int.from_bytes(buffer[start + 2 : body], "big")
+    if length > _MAX_FRAME_BYTES:
+        raise WireError(f"a frame of {length} bytes")
+    return body, length
+
+
+class StreamEvent(NamedTuple):
+    """One event of an event stream: its type, its data, and the cursor that its id sets, if any.
+
+    Where only the id was sent, data is None, as no EventSource would dispatch it.
+    """
+
+    type: str
+    data: str | None
+    cursor: str | None
+
+
+class EventDecoder:
+    """The events of a text/event-stream (HTML, section 9.2.6) that ends lines with LF."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Return the events that data completes, oldest first; raise WireError for a stray line."""
+        *blocks, self._buffer = (self._buffer + data).split(b"\n\n")
+        events = []
+        for block in blocks:
+            event = _parse_event(block.decode())
+            if event.data is not None or event.cursor is not None:
+                events.append(event)
+        return events
+
+
+def _parse_event(block: str) -> StreamEvent:
+    fields: dict[str, str] = {}
+    lines = []
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            lines.append(value)
+        elif name in ("id", "event", "retry"):
+            fields[name] = value
+        elif name:
+            raise WireError(f"an event stream has the line {line[:80]!r}")
+    text = "\n".join(lines) if lines else None
+    return StreamEvent(fields.get("event", "message"), text, fields.get("id"))
