@@ -42,6 +42,13 @@ def bounded() -> asyncio.Timeout:
     return asyncio.timeout(PATIENCE_S)
 
 
+def untimed(page: Push) -> list[Push]:
+    """Return the publications of a history page without their times, each of which it has."""
+    records: list[Push] = page["publications"]
+    assert all(record["time"] > 0 for record in records)
+    return [{name: each for name, each in record.items() if name != "time"} for record in records]
+
+
 class Account:
     """What one subscriber is told of one channel: each offset once, in order, or as missing."""
 

@@ -97,7 +97,7 @@ async def test_data_reaches_a_subscriber_byte_for_byte_with_key_and_tags(gateway
 async def test_any_json_value_can_be_published(gateway: Gateway, data: str) -> None:
     await post(gateway, f'{{"channel": "a", "data": {data}}}')
     (publication,) = (await history(gateway, "a")).json["publications"]
-    assert publication == {"offset": 1, "data": json.loads(data)}
+    assert (publication["offset"], publication["data"]) == (1, json.loads(data))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config import ChannelsConfig
 from protocol.cursor import Position, decode_cursor, encode_cursor
-from tests.gateway.clients import Gateway, Reply, encode_request, serving
+from tests.gateway.clients import Gateway, Reply, encode_request, serving, untimed
 
 
 @pytest.fixture
@@ -38,13 +38,11 @@ def is_refusal(reply: Reply, code: str) -> bool:
 
 async def test_a_history_has_what_was_published_and_the_cursor_after_it(gateway) -> None:
     epoch = (await gateway.publish("a", "x", {"y": [1]}))[0]["epoch"]
-    assert await history(gateway) == {
-        "type": "history",
-        "channel": "a",
-        "epoch": epoch,
-        "publications": [{"offset": 1, "data": "x"}, {"offset": 2, "data": {"y": [1]}}],
-        "cursor": at("a", epoch, 2),
-    }
+    page = await history(gateway)
+    assert untimed(page) == [{"offset": 1, "data": "x"}, {"offset": 2, "data": {"y": [1]}}]
+    del page["publications"]
+    cursor = at("a", epoch, 2)
+    assert page == {"type": "history", "channel": "a", "epoch": epoch, "cursor": cursor}
 
 
 async def test_a_channel_never_published_to_has_an_empty_history(gateway: Gateway) -> None:

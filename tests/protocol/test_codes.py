@@ -34,6 +34,7 @@ CLOSE_CODES = {
 DISCONNECTS = {
     3000: "NO_HEARTBEAT",
     3001: "SLOW",
+    3002: "RATE_LIMITED",
     3500: "TOO_MANY_ERRORS",
     3501: "WRONG_MESSAGE_TYPE",
 }
@@ -52,6 +53,7 @@ ERROR_NAMES = {
     "not_subscribed",
     "offset_conflict",
     "overloaded",
+    "rate_limited",
     "shutting_down",
     "too_large",
     "unauthorized",
@@ -93,4 +95,4 @@ def test_the_name_of_an_error_is_a_lower_case_word(code):
 
 
 def test_only_errors_that_pass_by_themselves_are_worth_a_retry():
-    assert {"internal", "overloaded", "shutting_down"} == RETRYABLE
+    assert {"internal", "overloaded", "rate_limited", "shutting_down"} == RETRYABLE
