@@ -87,5 +87,5 @@ async def test_an_error_is_answered_with_the_status_that_http_has_for_it(fetch, 
         "type": "error",
         "code": code,
         "message": "no",
-        "retry": status in (500, 503),
+        "retry": status in (500, 503) or code == "rate_limited",
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.brokers.memory import MemoryBroker
-from gateway.commands import HANDLERS, PRESENCE_LIMIT
+from gateway.commands import HANDLERS
 from gateway.config import ChannelsConfig
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.codes import Disconnect
@@ -319,7 +319,7 @@ async def test_the_last_to_unsubscribe_leaves_no_channel_behind(client: Client) 
     assert client.gateway.hub.channels == {}
 
 
-# --- publish, history, presence -----------------------------------------------------------------
+# --- publish ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("receiving", [JSON, MSGPACK])
@@ -344,58 +344,3 @@ async def test_binary_data_reaches_json_clients_as_base64(gateway: Gateway) -> N
     assert packed == {"type": "message", "channel": "a", "offset": 1, "data": b"\x00\xff"}
     page = subscriber.ask("history", channel="a")
     assert untimed(page) == [{"offset": 1, "data": "AP8=", "encoding": "base64"}]
-
-
-async def test_history_is_read_in_pages_in_both_directions(client: Client) -> None:
-    publish(client.gateway, "a", 5)
-    for is_reverse, expected in ((False, [1, 2, 3, 4, 5]), (True, [5, 4, 3, 2, 1])):
-        seen: list[int] = []
-        position: Reply = {}
-        while page := client.ask("history", channel="a", limit=2, reverse=is_reverse, **position):
-            position = {"cursor": page["cursor"]}
-            if not page["publications"]:
-                break
-            assert all(each["data"] == each["offset"] for each in page["publications"])
-            seen += [each["offset"] for each in page["publications"]]
-        assert seen == expected
-
-
-async def test_a_history_that_lost_what_the_cursor_wants_says_so(codec: Codec) -> None:
-    gateway = await Gateway(MemoryBroker(ChannelsConfig(history_count=2))).start()
-    epoch = publish(gateway, "a", 5)
-    page = Client(gateway, codec).ask("history", channel="a", cursor=at("a", epoch, 1))
-    assert [each["offset"] for each in page["publications"]] == [4, 5]
-    gap = page["gap"]
-    assert (gap["from"], gap["to"], gap["reason"], gap["epoch"]) == (2, 3, "expired", epoch)
-    assert (page["type"], page["channel"], page["epoch"]) == ("history", "a", epoch)
-
-
-async def test_presence_names_who_is_subscribed_now(gateway: Gateway, codec: Codec) -> None:
-    client, ann = Client(gateway, codec), Client(gateway, JSON, user="ann")
-    assert client.ask("presence", channel="a") == {
-        "type": "presence",
-        "id": 7,
-        "channel": "a",
-        "count": 0,
-        "members": [],
-    }
-    for each in (client, ann):
-        each.send("subscribe", channel="a")
-    reply = client.ask("presence", channel="a")
-    assert reply["count"] == 2
-    assert {each["session"]: each.get("user") for each in reply["members"]} == {
-        client.session.id: None,
-        ann.session.id: "ann",
-    }
-    gateway.hub.detach(ann.session)
-    assert [each["session"] for each in client.ask("presence", channel="a")["members"]] == [
-        client.session.id
-    ]
-
-
-async def test_presence_names_only_so_many_but_counts_all(gateway: Gateway) -> None:
-    clients = [Client(gateway, JSON) for _ in range(PRESENCE_LIMIT + 1)]
-    for each in clients:
-        each.send("subscribe", channel="a")
-    reply = clients[0].ask("presence", channel="a")
-    assert (reply["count"], len(reply["members"])) == (PRESENCE_LIMIT + 1, PRESENCE_LIMIT)
