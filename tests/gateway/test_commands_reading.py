@@ -41,7 +41,7 @@ async def test_history_is_read_in_pages_in_both_directions(client: Client) -> No
     publish(client.gateway, "a", 5)
     for is_reverse, expected in ((False, [1, 2, 3, 4, 5]), (True, [5, 4, 3, 2, 1])):
         seen: list[int] = []
-        position: Reply = {}
+        position: dict[str, str] = {}
         while page := client.ask("history", channel="a", limit=2, reverse=is_reverse, **position):
             position = {"cursor": page["cursor"]}
             if not page["publications"]:
