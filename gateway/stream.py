@@ -42,7 +42,8 @@ class Stream:
     delivered is the offset up to which the hub has handed publications to live subscribers, None
     while no subscriber is on this node; what is newer is kept whatever the bounds say.
     lagging_count is how many subscribers are behind it; while there are any, the lag bounds
-    apply where they are wider than the history's.
+    apply where they are wider than the history's. due_s belongs to the broker's Deadlines: when it
+    looks at the stream again, None for never.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Stream:
         "_size_bytes",
         "config",
         "delivered",
+        "due_s",
         "epoch",
         "lagging_count",
         "last",
@@ -65,6 +67,7 @@ class Stream:
         self.epoch = epoch
         self.last = 0
         self.delivered: int | None = None
+        self.due_s: int | None = None
         self.lagging_count = 0
         self.used = clock()
         self.config = config
