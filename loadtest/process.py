@@ -21,3 +21,8 @@ class ProcessStats:
     def rss_kib(self) -> int:
         """Return the resident memory in KiB."""
         return int((self._folder / "statm").read_text().split()[1]) * self._page_kib
+
+    def rss_peak_kib(self) -> int:
+        """Return the most resident memory since the process began, in KiB."""
+        _, _, rest = (self._folder / "status").read_text().partition("VmHWM:")
+        return int(rest.split()[0])

@@ -121,7 +121,7 @@ class ServerFrameDecoder:
         frames = []
         start = 0
         while True:
-            body, length = _read_frame_head(buffer, start)
+            body, length = read_frame_head(buffer, start)
             if body is None or body + length > len(buffer):
                 break
             frames.append(ServerFrame(buffer[start] & 0x0F, buffer[body : body + length]))
@@ -130,8 +130,11 @@ class ServerFrameDecoder:
         return frames
 
 
-def _read_frame_head(buffer: bytes, start: int) -> tuple[int | None, int]:
-    """Return where the payload of the frame at start begins, None while unknown, and its length."""
+def read_frame_head(buffer: bytes, start: int) -> tuple[int | None, int]:
+    """Return where the payload of the frame at start begins, None while unknown, and its length.
+
+    Raises WireError for a head that is malformed, or of a fragment.
+    """
     if len(buffer) - start < 2:
         return None, 0
     if buffer[start] & 0xF0 != 0x80:

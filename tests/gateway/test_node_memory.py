@@ -1,0 +1,46 @@
+"""A gateway's memory does not grow with what it owes to subscribers who do not read.
+
+100 subscribers, 20 of which read nothing while 60 MB is published to their channel: 4.8 GB are
+delivered, and 1.2 GB owed, of which the kernel's buffers take at most 7 MB a socket. What is written
+is shared, so queues for the 20 would hold 60 MB together. The full size is `python -m loadtest slow`.
+"""
+
+import json
+import subprocess
+import sys
+
+from gateway.config import Config
+from tests.conftest import Commands
+
+SUBSCRIBER_COUNT = 100
+STALLED_COUNT = 20
+MEGABYTES = 60
+
+CONFIG = Config()
+# By construction: the channel's log, once as data and once as what was encoded of it; and for each
+# socket what waits below its high-water mark, and one batch on top. Kernel memory is not counted.
+LOG_BYTES = max(CONFIG.channels.history_bytes, CONFIG.channels.lag_bytes)
+SOCKET_BYTES = CONFIG.websocket.high_water_bytes + CONFIG.hub.catch_up_bytes
+BOUND_BYTES = 2 * LOG_BYTES + SUBSCRIBER_COUNT * SOCKET_BYTES
+
+
+def test_subscribers_who_read_nothing_cost_no_memory_and_the_others_nothing(
+    commands: Commands,
+) -> None:
+    gateway, url = commands.serve(GATEWAY_HEARTBEAT__INTERVAL_S="600")
+    command = [
+        *(sys.executable, "-m", "loadtest", "slow", "--json"),
+        *("--target", url.replace("http", "ws") + "/ws", "--pid", str(gateway.process.pid)),
+        *("--subscribers", str(SUBSCRIBER_COUNT), "--stalled", str(STALLED_COUNT)),
+        *("--megabytes", str(MEGABYTES)),
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    result = json.loads(finished.stdout)
+    assert result["delivered_gb"] > (SUBSCRIBER_COUNT - STALLED_COUNT) * MEGABYTES * 0.99 / 1000
+    faults = ("incomplete", "out_of_order", "without_gap", "with_gap")
+    assert {name: result[name] for name in faults} == dict.fromkeys(faults, 0)
+    owed_bytes = result["missed_by_stalled"] * 60_000
+    assert owed_bytes > 10 * BOUND_BYTES, "too little was owed for this to prove anything"
+    grown_bytes = (result["rss_peak_kib"] - result["rss_before_kib"]) * 1024
+    assert grown_bytes < BOUND_BYTES
