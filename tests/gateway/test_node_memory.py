@@ -1,8 +1,9 @@
 """A gateway's memory does not grow with what it owes to subscribers who do not read.
 
 100 subscribers, 20 of which read nothing while 60 MB is published to their channel: 4.8 GB are
-delivered, and 1.2 GB owed, of which the kernel's buffers take at most 7 MB a socket. What is written
-is shared, so queues for the 20 would hold 60 MB together. The full size is `python -m loadtest slow`.
+delivered, and 1.2 GB owed, of which the kernel's buffers take at most 7 MB a socket. What is
+written is shared, so queues for the 20 would hold 60 MB together. The full size is
+`python -m loadtest slow`.
 """
 
 import json
