@@ -64,10 +64,10 @@ class Channel:
 
     def go_live(self, subscription: Subscription) -> None:
         """Move a lagging subscription that has reached stream.delivered to the live ones."""
-        self.lagging.discard(subscription)
-        self.stream.lagging_count = len(self.lagging)
         self.live.setdefault(subscription.session.encode, set()).add(subscription)
-        subscription.is_live = True
+        subscription.is_live = subscription.has_been_live = True
+        subscription.latest = None
+        self._end_lagging(subscription)
 
     def add_lagging(self, subscription: Subscription) -> None:
         """Take in a subscription that is not live."""
@@ -85,8 +85,7 @@ class Channel:
         if subscription.is_live:
             self._leave_live(subscription)
         else:
-            self.lagging.discard(subscription)
-            self.stream.lagging_count = len(self.lagging)
+            self._end_lagging(subscription)
 
     def begin_flush(self, *, max_bytes: int) -> None:
         """Take the next slice of the stream, and have every live subscription wait for it."""
@@ -97,6 +96,11 @@ class Channel:
         stream.delivered = self.given_before + len(self.slice)
         live, self.live = self.live, {}
         self.batches = [Batch(encode, waiting) for encode, waiting in live.items()]
+
+    @property
+    def unechoed(self) -> set[str]:
+        """The sessions that published some of slice and do not want to receive it."""
+        return {each.unechoed for each in self.slice if each.unechoed is not None}
 
     def write_batches(self, positions: Positions, budget: int) -> int:
         """Write to up to budget waiting subscriptions; return how many that were.
@@ -136,6 +140,13 @@ class Channel:
             self.fall_behind(subscription)
         self.batches.pop()
         return waiting
+
+    def _end_lagging(self, subscription: Subscription) -> None:
+        """Take a subscription out of the lagging ones; with the last the log need not wait."""
+        self.lagging.discard(subscription)
+        self.stream.lagging_count = len(self.lagging)
+        if not self.lagging and not self.batches:
+            self.stream.trim()
 
     def _leave_live(self, subscription: Subscription) -> int:
         """Take a subscription out of live or waiting; return the offset it has been given."""

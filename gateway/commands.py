@@ -10,7 +10,8 @@ import msgspec
 from gateway.broker import Broker, Draft
 from gateway.config import SessionConfig
 from gateway.errors import BrokerUnavailable
-from gateway.hub import Hub, Start, gap_push
+from gateway.hub import Hub, Start
+from gateway.reading import choose_overflow, gap_push
 from gateway.session import Session
 from gateway.stream import Page, Stream
 from protocol.codec import Codec
@@ -94,10 +95,11 @@ class Commands:
                 return
             try:
                 self._check_room(session, stream.name)  # others may have been on their way
+                overflow = choose_overflow(stream.config, command.overflow)
             except MessageError:
                 self._hub.release(stream.name)
                 raise
-            reply, gap = self._hub.subscribe(session, stream, start)
+            reply, gap = self._hub.subscribe(session, stream, start, overflow)
             self._reply(session, command, reply)
             if gap is not None:
                 session.push(gap)

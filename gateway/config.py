@@ -202,6 +202,9 @@ class HubConfig(Section, frozen=True):
     # Writes in one turn, some milliseconds of them; the flush then yields to the loop and goes on
     # in the next, so that pings and new connections are served in between. Encoding comes on top.
     turn_deliveries: Count = 2000
+    # What reading on for lagging subscribers may encode in one turn, some milliseconds even where
+    # JSON becomes MessagePack. What is encoded already is shared, and counts as writes.
+    turn_encoded_bytes: Bytes = 256 * 1024
     # What a lagging subscriber is fed from the log at once; as much as the high-water mark lets the
     # socket take.
     catch_up_bytes: Bytes = 64 * 1024

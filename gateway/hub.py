@@ -17,13 +17,14 @@ from functools import partial
 from typing import Final
 
 from gateway.broker import Broker
-from gateway.channel import MAX_SLICE_COUNT, Channel
+from gateway.channel import Channel
 from gateway.config import HubConfig
-from gateway.session import Session, Subscription
+from gateway.reading import Budget, Reader, lagging
+from gateway.session import Latest, Session, Subscription
 from gateway.stream import Missing, Stream
 from protocol.codes import CloseCode
 from protocol.cursor import Position, encode_cursor
-from protocol.messages import Gap, Subscribed
+from protocol.messages import Gap, Overflow, Subscribed
 
 logger = logging.getLogger("gateway")
 
@@ -42,7 +43,9 @@ class Hub:
         self.sessions: set[Session] = set()
         self.channels: dict[str, Channel] = {}
         self.delivery_count = 0
-        self.gap_count = 0
+        self.subscription_count = 0
+        self._by_id: dict[str, Session] = {}
+        self._reader = Reader(config)
         self._broker = broker
         self._config = config
         self._call_soon = call_soon
@@ -51,6 +54,11 @@ class Hub:
         self._dirty: deque[Channel] = deque()
         self._catching_up: OrderedDict[Session, None] = OrderedDict()  # next first
         self._is_turn_scheduled = False
+
+    @property
+    def gap_count(self) -> int:
+        """How many gaps clients were told of."""
+        return self._reader.gap_count
 
     # --- what brokers and transports tell ---
 
@@ -65,10 +73,12 @@ class Hub:
     def attach(self, session: Session) -> None:
         """Take a new session in; it has no subscriptions yet."""
         self.sessions.add(session)
+        self._by_id[session.id] = session
 
     def detach(self, session: Session) -> None:
         """Forget a session and its subscriptions; does nothing for one already forgotten."""
         self.sessions.discard(session)
+        self._by_id.pop(session.id, None)
         self._catching_up.pop(session, None)
         for channel in tuple(session.subscriptions):
             self.unsubscribe(session, channel)
@@ -108,9 +118,14 @@ class Hub:
         self._let_go(channel)
 
     def subscribe(
-        self, session: Session, stream: Stream, start: Start
+        self, session: Session, stream: Stream, start: Start, overflow: Overflow | None = None
     ) -> tuple[Subscribed, Gap | None]:
-        """Subscribe session to a followed stream; return what to tell it before `start` begins."""
+        """Subscribe session to a followed stream; return what to tell it before `start` begins.
+
+        Without overflow the channel's default applies. To a position that has left the log already
+        `latest` applies as to one that lags, but `disconnect` as `gap`: whoever was sent away would
+        come back with the same position.
+        """
         self._end_follow(stream.name)
         channel = self.channels.get(stream.name)
         if channel is None:
@@ -118,8 +133,12 @@ class Hub:
             if stream.last != stream.delivered:
                 self.deliver(stream)
         offset, missing = _resolve(stream, start)
-        subscription = Subscription(session, stream, offset)
+        subscription = Subscription(session, stream, offset, overflow or stream.config.overflow)
+        if missing and missing.reason == "expired" and subscription.overflow == "latest":
+            subscription.offset = missing.first - 1
+            subscription.latest = Latest(stream.delivered or 0, missing.reason)
         session.subscriptions[stream.name] = subscription
+        self.subscription_count += 1
         channel.add_lagging(subscription)
         before = Position(stream.epoch, offset if missing is None else missing.first - 1)
         subscribed = Subscribed(
@@ -128,10 +147,12 @@ class Hub:
             offset=before.offset,
             recovered=isinstance(start, Position) and missing is None,
             cursor=encode_cursor({stream.name: before}),
-            overflow=stream.config.overflow,
+            overflow=subscription.overflow,
             retention=stream.retention,
         )
-        return subscribed, None if missing is None else self._gap(stream, missing)
+        if missing is None or subscription.latest is not None:
+            return subscribed, None
+        return subscribed, self._reader.gap(stream, missing)
 
     def start(self, session: Session) -> None:
         """Go live with what stands at the end of its stream, and read on with the rest."""
@@ -142,6 +163,7 @@ class Hub:
     def unsubscribe(self, session: Session, channel: str) -> None:
         """End one subscription; raises KeyError where there is none."""
         subscription = session.subscriptions.pop(channel)
+        self.subscription_count -= 1
         self.channels[channel].remove(subscription)
         if self.channels[channel].is_empty:
             del self.channels[channel]
@@ -185,10 +207,12 @@ class Hub:
         self._is_turn_scheduled = False
         try:
             self._flush(self._config.turn_deliveries)
-            self._catch_up(self._config.turn_deliveries)
+            self._catch_up(Budget(self._config))
         finally:
             if self._dirty or self._catching_up:
                 self._schedule_turn()
+            if not self._catching_up:
+                self._reader.forget()
 
     def _flush(self, budget: int) -> None:
         """Flush dirty channels in turn, a slice of each.
@@ -204,6 +228,7 @@ class Hub:
                 continue
             if not channel.batches:
                 channel.begin_flush(max_bytes=self._config.catch_up_bytes)
+                self._leave_out(channel)
             written = self._write_batches(channel, budget)
             self.delivery_count += written * len(channel.slice)
             budget -= max(written, 1)
@@ -225,73 +250,41 @@ class Hub:
                 subscription.session.transport.disconnect(*_FAILURE)
             return 0
 
-    def _catch_up(self, budget: int) -> None:
+    def _leave_out(self, channel: Channel) -> None:
+        """Have sessions that want no echo read what the others are given without their own."""
+        for session_id in channel.unechoed:
+            session = self._by_id.get(session_id)
+            if session is None:
+                continue
+            subscription = session.subscriptions.get(channel.stream.name)
+            if subscription is not None and subscription.is_live:
+                channel.fall_behind(subscription)
+                self._catching_up[session] = None
+
+    def _catch_up(self, budget: Budget) -> None:
         for _ in range(len(self._catching_up)):
-            if budget <= 0:
+            if budget.is_spent:
                 break
             session, _ = self._catching_up.popitem(last=False)
             try:
-                budget -= max(self._read_on(session), 1)
+                self.delivery_count += self._reader.read_on(session, budget)
             except Exception:
                 logger.exception("session %s: it cannot be read on for", session.id)
                 session.transport.disconnect(*_FAILURE)
             if not session.is_paused and session in self.sessions and not self._go_live(session):
                 self._catching_up[session] = None
 
-    def _read_on(self, session: Session) -> int:
-        """Give a lagging session its next chunk; return how many publications it holds."""
-        room = self._config.catch_up_bytes
-        count = 0
-        for subscription in _lagging(session):
-            if session.is_paused or room <= 0:
-                break
-            stream = subscription.stream
-            offset, missing = stream.skip_lost(subscription.offset, "slow")
-            if missing is not None:
-                subscription.offset = offset
-                session.push(self._gap(stream, missing))
-            up_to = min(stream.delivered or 0, offset + MAX_SLICE_COUNT)
-            chunk = stream.read(offset, up_to, max_bytes=room)
-            if not chunk:
-                continue
-            data = session.encode(stream, chunk, session.position_of)
-            subscription.offset = chunk[-1].offset
-            room -= len(data)
-            count += len(chunk)
-            subscription.write(data)
-        self.delivery_count += count
-        return count
-
     def _go_live(self, session: Session) -> bool:
         """Have all of a session's subscriptions live, if each has reached the live ones.
 
         All or none: the cursor of an SSE event names every channel's position.
         """
-        lagging = _lagging(session)
-        if any(each.offset != each.stream.delivered for each in lagging):
+        behind = lagging(session)
+        if any(each.offset != each.stream.delivered for each in behind):
             return False
-        for subscription in lagging:
+        for subscription in behind:
             self.channels[subscription.stream.name].go_live(subscription)
         return True
-
-    def _gap(self, stream: Stream, missing: Missing) -> Gap:
-        self.gap_count += 1
-        return gap_push(stream.name, stream.epoch, missing)
-
-
-def gap_push(channel: str, epoch: str, missing: Missing) -> Gap:
-    """Return the push that tells a client what it will not see."""
-    return Gap(
-        channel=channel,
-        epoch=epoch,
-        from_=missing.first,
-        to=missing.last,
-        reason=missing.reason,
-    )
-
-
-def _lagging(session: Session) -> list[Subscription]:
-    return [each for each in session.subscriptions.values() if not each.is_live]
 
 
 def _resolve(stream: Stream, start: Start) -> tuple[int, Missing | None]:

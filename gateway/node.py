@@ -185,7 +185,6 @@ class Node:
 
     async def _answer_metrics(self, request: BaseRequest) -> Response:
         hub, broker = self.hub, self._broker
-        subscriptions = sum(each.subscriber_count for each in hub.channels.values())
         counters = {
             "gateway_publications_total": ("Publications accepted", broker.publication_count),
             "gateway_deliveries_total": ("Publications handed to sessions", hub.delivery_count),
@@ -194,7 +193,7 @@ class Node:
         gauges = {
             "gateway_connections": ("Open sockets", len(self._server.connections)),
             "gateway_sessions": ("Sessions on all transports", len(hub.sessions)),
-            "gateway_subscriptions": ("Subscriptions of all sessions", subscriptions),
+            "gateway_subscriptions": ("Subscriptions of all sessions", hub.subscription_count),
             "gateway_channels": ("Channels that exist", broker.channel_count),
         }
         text = metrics.render(

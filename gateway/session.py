@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from gateway.stream import Stream
+from gateway.stream import GapReason, Stream
 from protocol.cursor import Position
-from protocol.messages import Push
+from protocol.messages import Overflow, Push
 from protocol.publication import Publication
 
 # Where some reader stands in the channel of that name.
@@ -30,20 +30,44 @@ class Transport(Protocol):
         """Tell the client why (`closing`), then close politely."""
 
 
+class Latest(NamedTuple):
+    """Up to this offset only the newest publication of each key is given, and for what reason.
+
+    Publications without key count as those of one more key.
+    """
+
+    until: int
+    reason: GapReason
+
+
 class Subscription:
     """One session's interest in one channel, and its position in that channel's stream.
 
     A live subscription is at stream.delivered with all other live ones and has no offset of its
-    own; a lagging one owns nothing but its offset.
+    own; a lagging one owns nothing but its offset, and what its overflow policy made of it.
     """
 
-    __slots__ = ("is_live", "offset", "session", "stream", "write")
+    __slots__ = (
+        "has_been_live",
+        "is_live",
+        "latest",
+        "offset",
+        "overflow",
+        "session",
+        "stream",
+        "write",
+    )
 
-    def __init__(self, session: "Session", stream: Stream, offset: int) -> None:
+    def __init__(
+        self, session: "Session", stream: Stream, offset: int, overflow: Overflow = "gap"
+    ) -> None:
         self.session = session
         self.stream = stream
         self.offset = offset
+        self.overflow = overflow
+        self.latest: Latest | None = None
         self.is_live = False
+        self.has_been_live = False
         self.write = session.transport.write  # looked up once: the flush calls it per delivery
 
     @property
@@ -52,17 +76,42 @@ class Subscription:
         delivered = self.stream.delivered if self.is_live else None
         return Position(self.stream.epoch, self.offset if delivered is None else delivered)
 
+    @property
+    def has_left_log(self) -> bool:
+        """Whether the next publication of a lagging subscription is not kept any more."""
+        return self.offset < self.stream.first - 1
+
 
 class Session:
-    """One client: its identity, its subscriptions by channel, and whether its socket takes more."""
+    """One client: its identity, its subscriptions by channel, and whether its socket takes more.
 
-    __slots__ = ("encode", "error_count", "id", "is_paused", "subscriptions", "transport", "user")
+    cursor_channels are those whose positions encode asks for.
+    """
 
-    def __init__(self, transport: Transport, encode: Encode, user: str | None = None) -> None:
+    __slots__ = (
+        "cursor_channels",
+        "encode",
+        "error_count",
+        "id",
+        "is_paused",
+        "subscriptions",
+        "transport",
+        "user",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        encode: Encode,
+        user: str | None = None,
+        *,
+        cursor_channels: tuple[str, ...] = (),
+    ) -> None:
         self.id = secrets.token_urlsafe(9)
         self.user = user
         self.transport = transport
         self.encode = encode
+        self.cursor_channels = cursor_channels
         self.subscriptions: dict[str, Subscription] = {}
         self.is_paused = False
         self.error_count = 0

@@ -78,7 +78,7 @@ class EventStreamTransport:
         self._has_begun = False
         self._stuck_bytes = 0  # what the socket had not taken at the last visit, while paused
         self.write = self._asyncio_transport.write
-        self.session = Session(self, endpoint.encoder_for(channels))
+        self.session = Session(self, endpoint.encoder_for(channels), cursor_channels=channels)
 
     # --- Transport: what the session says ---
 
