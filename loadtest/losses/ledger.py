@@ -22,13 +22,23 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self.acknowledged_count = 0
         self._sent: dict[int, int] = defaultdict(int)
+        self._acknowledged: set[Identity] = set()
         self._refused: set[Identity] = set()
         self._repeated: set[Identity] = set()
         self._logs: dict[tuple[str, str], dict[int, Identity]] = defaultdict(dict)
         self._places: dict[Identity, Place] = {}
         self._acknowledged_end: dict[tuple[str, str], int] = defaultdict(int)
+
+    @property
+    def acknowledged_count(self) -> int:
+        """How many publications were acknowledged, once or more often."""
+        return len(self._acknowledged)
+
+    @property
+    def repeated_count(self) -> int:
+        """How many publications were sent more than once."""
+        return len(self._repeated)
 
     def send(self, publisher: int) -> Identity:
         """Return the next identity of publisher, which from now on may be seen."""
@@ -47,7 +57,7 @@ class Ledger:
 
     def acknowledge(self, identity: Identity, place: Place) -> str:
         """Note what a publisher was answered."""
-        self.acknowledged_count += 1
+        self._acknowledged.add(identity)
         log = (place.channel, place.epoch)
         self._acknowledged_end[log] = max(self._acknowledged_end[log], place.offset)
         return self._settle(identity, place)

@@ -1,4 +1,4 @@
-"""Publishers: over WebSocket with many in flight, and over POST /publish, single and in batches.
+"""What publishes: over WebSocket with many in flight, or over POST /publish, single and in batches.
 
 Every publication ends in the ledger: acknowledged with its place, refused, or unknown, where the
 connection broke before its answer.
@@ -6,50 +6,45 @@ connection broke before its answer.
 
 import asyncio
 import json
-import random
 from abc import abstractmethod
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import msgspec
 
 from loadtest.losses.ledger import Ledger, Place
-from loadtest.losses.payload import Identity, choose_padding_chars, make_data
+from loadtest.losses.payload import Identity
 from loadtest.losses.verdict import Push, Tally
 from loadtest.losses.visits import MASKING_KEY, POSTPONING_ERRORS
 from loadtest.wire import End, Head, ResponseDecoder, ServerFrameDecoder, WireError
 from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_masked_frame
 
-# What one burst has at most, and so what may be in flight.
-_MAX_BURST_COUNT: Final = 20
-# How much of a burst may be padding, so that a request stays below server.max_body_bytes.
-_MAX_PADDING_CHARS: Final = 8000
-# Before a publisher goes on that was refused, or could not connect.
-_RETRY_S: Final = 0.05
 # How long an answer may take; a drain closes the connection before.
 _PATIENCE_S: Final = 20.0
 
 
 class Draft(NamedTuple):
-    """One publication on its way."""
+    """One publication on its way; fields are those of a publish command that say what it is."""
 
     identity: Identity
-    channel: str
-    data: dict[str, object]
+    fields: dict[str, Any]
+
+    @property
+    def has_key(self) -> bool:
+        """Whether it may be repeated."""
+        return "idempotency_key" in self.fields
 
 
 class Publisher(asyncio.Protocol):
     """One connection that publishes in bursts; the next burst waits for the answers to the last."""
 
-    def __init__(
-        self, number: int, host: str, channels: list[str], ledger: Ledger, tally: Tally
-    ) -> None:
+    def __init__(self, number: int, host: str, ledger: Ledger, tally: Tally) -> None:
         self.asyncio_transport: asyncio.Transport
         self.is_lost = False
         self.was_refused = False
+        self.acknowledged: list[Draft] = []  # of the last burst
         self._number = number
         self._host = host
-        self._channels = channels
         self._ledger = ledger
         self._tally = tally
         self._responses = ResponseDecoder()
@@ -74,10 +69,10 @@ class Publisher(asyncio.Protocol):
         self.is_lost = True
         self._changed.set()
 
-    async def publish(self, rng: random.Random, count: int) -> None:
-        """Send count publications and return once they are answered, or the connection is lost."""
+    async def publish(self, drafts: list[Draft]) -> list[Draft]:
+        """Send drafts and return those that are not answered when the connection is lost."""
         self.was_refused = False
-        drafts = [self._draft(rng) for _ in range(count)]
+        self.acknowledged = []
         self._waiting = dict(enumerate(drafts, start=1))
         self._send(self._waiting)
         try:
@@ -89,6 +84,7 @@ class Publisher(asyncio.Protocol):
             text = f"publisher {self._number}: no answer to {len(self._waiting)} publications"
             self._tally.fault("wrong", text)
             self.asyncio_transport.abort()
+        return list(self._waiting.values())
 
     @abstractmethod
     def _send(self, drafts: dict[int, Draft]) -> None:
@@ -98,20 +94,15 @@ class Publisher(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """Take what arrived."""
 
-    def _draft(self, rng: random.Random) -> Draft:
-        identity = self._ledger.send(self._number)
-        channel = rng.choice(self._channels)
-        padding_chars = choose_padding_chars(rng, _MAX_PADDING_CHARS)
-        return Draft(identity, channel, make_data(channel, identity, padding_chars))
-
     def _answer(self, number: int, answer: Push) -> None:
         """Note the answer to the publication that has that number."""
         draft = self._waiting.pop(number)
         if answer.get("type") != "error":
             place = Place(answer["channel"], answer["epoch"], answer["offset"])
             problem = self._ledger.acknowledge(draft.identity, place)
-            if place.channel != draft.channel:
-                problem = f"{draft.identity} for {draft.channel} was answered with {place}"
+            if place.channel != draft.fields["channel"]:
+                problem = f"{draft} was answered with {place}"
+            self.acknowledged.append(draft)
         elif answer["code"] in POSTPONING_ERRORS:
             self.was_refused = True
             problem = self._ledger.refuse(draft.identity)
@@ -139,8 +130,8 @@ class WebSocketPublisher(Publisher):
 
     def _send(self, drafts: dict[int, Draft]) -> None:
         frames = []
-        for number, (_, channel, data) in drafts.items():
-            command = {"type": "publish", "id": number, "channel": channel, "data": data}
+        for number, draft in drafts.items():
+            command = {"type": "publish", "id": number, **draft.fields}
             payload = msgpack.packb(command) if self._is_packed else json.dumps(command).encode()
             opcode = BINARY if self._is_packed else TEXT
             frames.append(encode_masked_frame(opcode, payload, MASKING_KEY))
@@ -180,7 +171,7 @@ class HTTPPublisher(Publisher):
         self._body: list[bytes] = []
 
     def _send(self, drafts: dict[int, Draft]) -> None:
-        planned = [{"channel": each.channel, "data": each.data} for each in drafts.values()]
+        planned = [each.fields for each in drafts.values()]
         # Line breaks between tokens, which are carried verbatim, are what event streams split.
         indent = 1 if self._number % 4 == 1 else None
         body = json.dumps(planned if len(planned) > 1 else planned[0], indent=indent).encode()
@@ -198,44 +189,22 @@ class HTTPPublisher(Publisher):
                 self._body.clear()
                 self._take(answer)
 
-    def _take(self, answer: object) -> None:
+    def _take(self, answer: list[Push] | Push) -> None:
         numbers = list(self._waiting)
         answers = answer if isinstance(answer, list) else [answer] * len(numbers)
         if len(answers) != len(numbers):
             raise WireError(f"{len(answers)} results for {len(numbers)} publications")
+        self._check_together(answers)
         for number, each in zip(numbers, answers, strict=True):
             self._answer(number, each)
 
-
-async def publish_for_ever(
-    address: tuple[str, int],
-    number: int,
-    channels: list[str],
-    ledger: Ledger,
-    tally: Tally,
-    rng: random.Random,
-    *,
-    per_s: float,
-    ending: asyncio.Event,
-) -> None:
-    """Publish bursts at about that rate until ending is set, over ever new connections."""
-    kind = WebSocketPublisher if number % 4 in (0, 3) else HTTPPublisher
-    host = f"{address[0]}:{address[1]}"
-    loop = asyncio.get_running_loop()
-    while not ending.is_set():
-        try:
-            _, publisher = await loop.create_connection(
-                lambda: kind(number, host, channels, ledger, tally), *address
-            )
-        except OSError:
-            await asyncio.sleep(_RETRY_S)
-            continue
-        try:
-            while not ending.is_set() and not publisher.is_lost:
-                count = rng.choice([1, rng.randint(1, _MAX_BURST_COUNT)])
-                await publisher.publish(rng, count)
-                if publisher.was_refused:
-                    await asyncio.sleep(_RETRY_S)
-                await asyncio.sleep(rng.uniform(0, 2) * count / per_s)
-        finally:
-            publisher.asyncio_transport.abort()
+    def _check_together(self, answers: list[Push]) -> None:
+        """Note where the places that one batch got in a channel are not next to each other."""
+        latest: dict[tuple[str, str], int] = {}
+        for answer in answers:
+            if answer.get("type") == "error":
+                continue
+            log, offset = (answer["channel"], answer["epoch"]), answer["offset"]
+            if latest.setdefault(log, offset - 1) != offset - 1:
+                self._tally.fault("wrong", f"a batch was not published as one: {answers}")
+            latest[log] = offset

@@ -23,6 +23,7 @@ history_bytes = 131072
 lag_count = 300
 lag_bytes = 262144
 lag_age_s = 5.0
+max_idempotency_keys = 100000
 [heartbeat]
 interval_s = 2.0
 [longpoll]

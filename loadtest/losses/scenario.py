@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loadtest.client import LoadError
+from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client
 from loadtest.losses.ledger import Ledger
-from loadtest.losses.publishers import publish_for_ever
 from loadtest.losses.restarts import SIGNALS, OwnGateway
 from loadtest.losses.verdict import FAULTS, Reader, Tally
 from loadtest.options import read_count, read_seconds
@@ -129,6 +129,7 @@ class Losses:
             "restarts": self._gateway.restart_count if self._gateway else 0,
             "visits": dict(tally.visits),
             "publications_acknowledged": self.ledger.acknowledged_count,
+            "publications_repeated": self.ledger.repeated_count,
             "deliveries_checked": tally.delivery_count,
             "gaps": dict(tally.gaps),
             "publications_in_gaps": tally.announced_count,
@@ -165,16 +166,9 @@ class Losses:
             await asyncio.wait([restarting, *publishing])
 
     def _publish(self, number: int, ending: asyncio.Event) -> Coroutine[Any, Any, None]:
-        return publish_for_ever(
-            self._address,
-            number,
-            self._channels,
-            self.ledger,
-            self.tally,
-            random.Random(self._rng.random()),
-            per_s=self._options.rate / self._options.publishers,
-            ending=ending,
-        )
+        rng = random.Random(self._rng.random())
+        campaign = Campaign(number, self._address, self._channels, self.ledger, self.tally, rng)
+        return campaign.publish(self._options.rate / self._options.publishers, ending)
 
     async def _restart_again_and_again(self, ending: asyncio.Event) -> None:
         """Restart its own gateway until ending is set, and leave it running."""

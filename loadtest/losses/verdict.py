@@ -89,6 +89,8 @@ class Reader:
             elif known.offset < position.offset:
                 missing = position.offset - known.offset
                 self.fault("lost", f"{channel}: at {known}, the cursor says {position}", missing)
+            elif known.offset > position.offset:
+                self.fault("wrong", f"{channel}: given up to {known}, the cursor says {position}")
             self.positions[channel] = position
         self.cursor = answer["cursor"]
 

@@ -167,6 +167,7 @@ class WebSocketVisit(Visit):
 
     def _subscribe(self, channel: str) -> None:
         command: Push = {"type": "subscribe", "id": 1, "channel": channel}
+        command |= self._rng.choice([{}, {"overflow": "latest"}, {"overflow": "disconnect"}])
         reader = self._reader
         if channel not in reader.positions:
             command |= self._rng.choice([{}, {"history": self._rng.randint(1, 50)}])

@@ -31,6 +31,7 @@ def test_nothing_is_lost_silently_while_the_gateway_is_killed_and_drained() -> N
     assert result["restarts"] >= 2
     assert result["deliveries_checked"] > 2000
     assert result["gaps"]["epoch"] > 20
+    assert result["publications_repeated"] > 10
 
 
 def test_a_running_gateway_is_searched_without_restarts(url: str) -> None:

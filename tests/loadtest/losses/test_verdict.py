@@ -188,6 +188,12 @@ def test_the_gaps_of_a_poll_stand_where_their_messages_are_missing() -> None:
     assert court.reader.cursor == "c"
 
 
+def test_a_poll_whose_cursor_would_bring_something_again_is_wrong() -> None:
+    court = Court()
+    court.reader.take_answer(answer(12, court.messages([11, 12, 13]), []))
+    assert court.take() == {"wrong": 1}
+
+
 def test_a_poll_that_goes_on_in_another_epoch_must_say_so() -> None:
     court = Court()
     court.reader.take_answer(answer(0, [], [], epoch="f"))
