@@ -28,6 +28,9 @@ from protocol.messages import Gap, Push
 from protocol.publication import Publication
 
 _PARAMETERS: Final = (*CHANNEL_PARAMETERS, "timeout")
+_NO_DISCONNECT: Final = (
+    "a poll has no connection to end: overflow is gap or latest, for a cursor that has expired"
+)
 
 
 def encode_items(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
@@ -113,6 +116,8 @@ class PollEndpoint:
             query = Query(request.rel_url.raw_query_string, _PARAMETERS)
             timeout_s = self._read_timeout(query.one("timeout"))
             wanted = read_wanted(query, max_channels=self._config.max_channels, last_event_id=None)
+            if any(each.overflow == "disconnect" for each in wanted):
+                raise MessageError(ErrorCode.INVALID_FIELD, _NO_DISCONNECT)
             streams = await follow_all(self._hub, wanted)
         except MessageError as error:
             return refuse_error(error)
@@ -122,8 +127,8 @@ class PollEndpoint:
         transport = PollTransport(self._hub, self._config.max_response_bytes)
         self._hub.attach(transport.session)
         try:
-            for stream, (_, start) in zip(streams, wanted, strict=True):
-                _, gap = self._hub.subscribe(transport.session, stream, start)
+            for stream, (_, start, overflow) in zip(streams, wanted, strict=True):
+                _, gap = self._hub.subscribe(transport.session, stream, start, overflow)
                 if gap is not None:
                     transport.session.push(gap)
             self._hub.start(transport.session)

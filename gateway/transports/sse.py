@@ -103,8 +103,8 @@ class EventStreamTransport:
 
     def begin(self, streams: list[Stream], wanted: list[Wanted]) -> None:
         """Subscribe to all streams, tell the client from where, and begin to read on."""
-        for stream, (_, start) in zip(streams, wanted, strict=True):
-            subscribed, gap = self._endpoint.hub.subscribe(self.session, stream, start)
+        for stream, (_, start, overflow) in zip(streams, wanted, strict=True):
+            subscribed, gap = self._endpoint.hub.subscribe(self.session, stream, start, overflow)
             self.session.push(subscribed)
             if gap is not None:
                 self.session.push(gap)
@@ -179,7 +179,8 @@ class EventStreamEndpoint:
         try:
             streams = await follow_all(self.hub, wanted)
         except MessageError as error:
-            return self.postpone(error)
+            is_wrong = error.code is ErrorCode.INVALID_FIELD
+            return refuse_error(error) if is_wrong else self.postpone(error)
         return await self._open(request, streams, wanted)
 
     def postpone(self, error: MessageError) -> Response:

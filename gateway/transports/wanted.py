@@ -1,22 +1,28 @@
 """What a GET of /sse or /poll wants: which channels, each from where."""
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast, get_args
 
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub, Start
 from gateway.query import Query, read_integer
+from gateway.reading import choose_overflow
 from gateway.stream import Stream
 from protocol.codes import ErrorCode
 from protocol.cursor import MAX_OFFSET, Position, decode_cursor
 from protocol.errors import MessageError
+from protocol.messages import Overflow
 from protocol.publication import check_channel
 
 
 class Wanted(NamedTuple):
-    """One channel that a request wants, and from where; None is from now."""
+    """One channel that a request wants, and from where; None is from now.
+
+    overflow is the policy asked for.
+    """
 
     channel: str
     start: Start
+    overflow: Overflow | None = None
 
 
 # What a channel adds to a cursor besides its name: lengths, an epoch of 8 characters, an offset.
@@ -24,7 +30,7 @@ _POSITION_BYTES: Final = 20
 # In base64url 7.3 KiB, so that it fits into a header field of 8 KiB when an EventSource brings it
 # back: its retry would be answered with 431 otherwise, and it would stop for ever.
 _MAX_CURSOR_BYTES: Final = 5500
-CHANNEL_PARAMETERS: Final = ("channel", "cursor", "epoch", "offset")
+CHANNEL_PARAMETERS: Final = ("channel", "cursor", "epoch", "offset", "overflow")
 
 
 def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -> list[Wanted]:
@@ -32,6 +38,7 @@ def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -
 
     Positions come from last_event_id, else from `cursor`, else from `epoch` and `offset`, of which
     the i-th belong to the i-th `channel`. A channel that a cursor does not name starts from now.
+    `overflow` holds for all channels.
     """
     channels = query.all("channel")
     if not channels:
@@ -54,7 +61,8 @@ def read_wanted(query: Query, *, max_channels: int, last_event_id: str | None) -
         raise MessageError(ErrorCode.INVALID_FIELD, text)
     if last_event_id or cursor is not None:
         positions = decode_cursor(last_event_id or cursor or "")
-    return [Wanted(channel, positions.get(channel)) for channel in channels]
+    overflow = _read_overflow(query.one("overflow"))
+    return [Wanted(channel, positions.get(channel), overflow) for channel in channels]
 
 
 def _read_positions(query: Query, channels: list[str]) -> dict[str, Position]:
@@ -70,15 +78,27 @@ def _read_positions(query: Query, channels: list[str]) -> dict[str, Position]:
     }
 
 
+def _read_overflow(text: str | None) -> Overflow | None:
+    for overflow in get_args(Overflow):
+        if text == overflow:
+            return cast(Overflow, overflow)
+    if text is None:
+        return None
+    message = f"overflow {text[:40]!r} is none of {', '.join(get_args(Overflow))}"
+    raise MessageError(ErrorCode.INVALID_FIELD, message)
+
+
 async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
     """Return the followed streams of all wanted channels.
 
-    Raises MessageError where the broker refuses one or is out of reach; then none is followed.
+    Raises MessageError where the broker refuses one or is out of reach, and (invalid_field) for an
+    overflow policy that its channel does not allow; then none is followed.
     """
     streams: list[Stream] = []
     try:
-        for channel, _ in wanted:
+        for channel, _, overflow in wanted:
             streams.append(await hub.follow(channel))
+            choose_overflow(streams[-1].config, overflow)
     except BaseException as error:
         for stream in streams:
             hub.release(stream.name)

@@ -57,7 +57,13 @@ def read(query: str, last_event_id: str | None = None) -> list[Wanted]:
     ],
 )
 def test_each_channel_is_wanted_from_where_the_parameters_say(query, last_event_id, expected):
-    assert read(query, last_event_id) == expected
+    assert [each[:2] for each in read(query, last_event_id)] == expected
+
+
+@pytest.mark.parametrize("overflow", ["gap", "latest", "disconnect"])
+def test_an_overflow_policy_is_wanted_for_all_channels(overflow):
+    wanted = read(f"channel=a&overflow={overflow}&channel=b")
+    assert wanted == [("a", None, overflow), ("b", None, overflow)]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,9 @@ def test_each_channel_is_wanted_from_where_the_parameters_say(query, last_event_
         (f"channel=a&epoch=e&offset=1&cursor={A5}", None, "invalid_field", "not both"),
         ("channel=a&channels=b", None, "invalid_field", "channels"),
         ("Channel=a", None, "invalid_field", "Channel"),
+        ("channel=a&overflow=", None, "invalid_field", "gap, latest, disconnect"),
+        ("channel=a&overflow=Gap", None, "invalid_field", "gap, latest, disconnect"),
+        ("channel=a&overflow=gap&overflow=gap", None, "invalid_field", "twice"),
     ],
 )
 def test_what_is_wrong_is_refused_with_words_for_it(query, last_event_id, code, words):
@@ -103,7 +112,7 @@ class World:
 
     def __init__(self) -> None:
         self.now = 0.0
-        config = ChannelsConfig(max_channels=2)
+        config = ChannelsConfig(max_channels=2, allowed_overflows=("gap", "latest"))
         self.broker = MemoryBroker(config, clock=lambda: self.now)
         self.hub = Hub(self.broker, HubConfig(), asyncio.get_running_loop().call_soon)
 
@@ -114,16 +123,31 @@ class World:
         return self.broker.channel_count
 
 
-async def test_all_wanted_channels_are_followed_in_their_order() -> None:
+async def start_world() -> World:
     world = World()
+    await world.broker.start(world.hub.deliver)
+    return world
+
+
+async def test_all_wanted_channels_are_followed_in_their_order() -> None:
+    world = await start_world()
     streams = await follow_all(world.hub, read("channel=b&channel=a"))
     assert [stream.name for stream in streams] == ["b", "a"]
     assert world.count_kept() == 2
 
 
 async def test_where_one_channel_cannot_be_followed_none_is() -> None:
-    world = World()
+    world = await start_world()
     with pytest.raises(MessageError) as caught:
         await follow_all(world.hub, read("channel=a&channel=b&channel=c"))
     assert caught.value.code == ErrorCode.LIMIT_REACHED
+    assert world.count_kept() == 0
+
+
+async def test_where_one_channel_does_not_allow_the_policy_none_is_followed() -> None:
+    world = await start_world()
+    with pytest.raises(MessageError) as caught:
+        await follow_all(world.hub, read("channel=a&channel=b&overflow=disconnect"))
+    assert caught.value.code == ErrorCode.INVALID_FIELD
+    assert "allowed: gap, latest" in caught.value.message
     assert world.count_kept() == 0
