@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
-
 from loadtest.client import LoadError
+from loadtest.fetch import fetch_json
 from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client
+from loadtest.losses.history import Historian
 from loadtest.losses.ledger import Ledger
 from loadtest.losses.restarts import SIGNALS, OwnGateway
 from loadtest.losses.verdict import FAULTS, Reader, Tally
@@ -189,21 +189,16 @@ class Losses:
                 text = f"{channel}: publications behind the end {end} were acknowledged"
                 self.tally.fault("lost", text, count)
         await asyncio.gather(*(client.catch_up(ends) for client in self._clients))
+        historian = Historian(self._address, self.tally, self.ledger, self._rng)
+        for channel, end in ends.items():
+            await historian.judge(channel, end)
         for problem in self.ledger.find_misplaced():
             self.tally.fault("reordered", problem)
         self._has_caught_up = True
 
     async def _read_ends(self) -> dict[str, Position]:
         query = "&".join(f"channel={channel}" for channel in self._channels)
-        reader, writer = await asyncio.open_connection(*self._address)
-        try:
-            host = f"{self._address[0]}:{self._address[1]}"
-            head = f"GET /poll?{query}&timeout=0 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
-            writer.write(f"{head}\r\n".encode())
-            answer = (await reader.read()).partition(b"\r\n\r\n")[2]
-        finally:
-            writer.close()
-        places = msgspec.json.decode(answer)["positions"]
+        places = (await fetch_json(self._address, f"/poll?{query}&timeout=0"))["positions"]
         return {name: Position(place["epoch"], place["offset"]) for name, place in places.items()}
 
     async def _report(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 FAULTS = ("lost", "duplicated", "reordered", "unannounced", "wrong")
-TRANSPORTS = {"websocket json", "websocket msgpack", "sse", "longpoll"}
+VISITED = {"websocket json", "websocket msgpack", "sse", "longpoll", "history"}
 COMMAND = (sys.executable, "-m", "loadtest", "losses", "--clients", "24", "--seed", "4")
 
 
@@ -22,7 +22,7 @@ def search(*options: str) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(finished.stdout)
     assert {kind: result[kind] for kind in FAULTS} == dict.fromkeys(FAULTS, 0)
     assert result["all_caught_up"]
-    assert set(result["visits"]) == TRANSPORTS
+    assert set(result["visits"]) == VISITED
     return result
 
 
