@@ -69,8 +69,10 @@ class Codec:
         """Return the data of a command of this codec; raise MessageError (invalid_data)."""
         return self._read_data(memoryview(data))
 
-    def encode_message(self, channel: str, publication: Publication) -> bytes:
-        """Return the message push of publication without framing."""
+    def encode_message(
+        self, channel: str, publication: Publication, *, is_timed: bool = False
+    ) -> bytes:
+        """Return the message push of publication without framing; is_timed has it say when."""
         data = publication.data
         return self.encode(
             Message(
@@ -80,6 +82,7 @@ class Codec:
                 encoding=data.encoding if self.is_text else None,
                 key=publication.key,
                 tags=publication.tags,
+                time=_round_time(publication) if is_timed else None,
             )
         )
 
@@ -92,7 +95,7 @@ class Codec:
             encoding=data.encoding if self.is_text else None,
             key=publication.key,
             tags=publication.tags,
-            time=round(publication.time, 3),
+            time=_round_time(publication),
         )
 
     def _explain(self, message: str | bytes, error: Exception) -> MessageError:
@@ -111,6 +114,11 @@ class Codec:
             return MessageError(ErrorCode.UNKNOWN_TYPE, f"no type is given; {known}", command_id)
         text = f"unknown type {envelope.type!r:.80}; {known}"
         return MessageError(ErrorCode.UNKNOWN_TYPE, text, command_id)
+
+
+def _round_time(publication: Publication) -> float:
+    """Return when publication was made, to the millisecond."""
+    return round(publication.time, 3)
 
 
 JSON: Final = Codec(

@@ -35,7 +35,8 @@ _NO_DISCONNECT: Final = (
 
 def encode_items(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
     """Return publications as the items of a JSON array, without its brackets."""
-    return b",".join([JSON.encode_message(stream.name, each) for each in publications])
+    name, is_timed = stream.name, stream.config.message_time
+    return b",".join([JSON.encode_message(name, each, is_timed=is_timed) for each in publications])
 
 
 class PollTransport:

@@ -49,10 +49,11 @@ class EventEncoder:
     ) -> bytes:
         """Return publications of stream, one event each."""
         cursor = {name: positions(name) for name in self._channels}
+        is_timed = stream.config.message_time
         events = []
         for publication in publications:
             cursor[stream.name] = Position(stream.epoch, publication.offset)
-            data = JSON.encode_message(stream.name, publication)
+            data = JSON.encode_message(stream.name, publication, is_timed=is_timed)
             events.append(sse.encode_event(data, cursor=encode_cursor(cursor)))
         return b"".join(events)
 

@@ -29,14 +29,18 @@ _PING = encode_frame(PING, b"")
 
 def encode_json(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
     """Return publications as JSON text frames, one each."""
-    name, encode = stream.name, JSON.encode_message
-    return b"".join([encode_frame(TEXT, encode(name, each)) for each in publications])
+    name, is_timed, encode = stream.name, stream.config.message_time, JSON.encode_message
+    return b"".join(
+        [encode_frame(TEXT, encode(name, each, is_timed=is_timed)) for each in publications]
+    )
 
 
 def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
     """Return publications as MessagePack binary frames, one each."""
-    name, encode = stream.name, MSGPACK.encode_message
-    return b"".join([encode_frame(BINARY, encode(name, each)) for each in publications])
+    name, is_timed, encode = stream.name, stream.config.message_time, MSGPACK.encode_message
+    return b"".join(
+        [encode_frame(BINARY, encode(name, each, is_timed=is_timed)) for each in publications]
+    )
 
 
 ENCODERS: dict[Codec, Encode] = {JSON: encode_json, MSGPACK: encode_msgpack}

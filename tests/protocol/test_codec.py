@@ -43,6 +43,14 @@ def test_a_publication_is_pushed_as_these_bytes(publication, text, packed):
     assert MSGPACK.encode_message("a", publication) == packed
 
 
+def test_a_publication_that_is_pushed_with_its_time_says_when_it_was_to_the_millisecond():
+    publication = Publication(1, Data(b"[]"), 1_700_000_000.0004321)
+    timed = b'{"type":"message","channel":"a","offset":1,"data":[],"time":1700000000.0}'
+    assert JSON.encode_message("a", publication, is_timed=True) == timed
+    packed = MSGPACK.encode_message("a", publication, is_timed=True)
+    assert msgpack.unpackb(packed)["time"] == 1_700_000_000.0
+
+
 @pytest.mark.parametrize(("publication", "text", "packed"), MESSAGES)
 def test_history_holds_the_same_as_the_push_and_when_it_was(publication, text, packed):
     for codec, load, push in ((JSON, json.loads, text), (MSGPACK, msgpack.unpackb, packed)):
