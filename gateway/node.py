@@ -60,7 +60,7 @@ class Node:
         """Listen and serve; raises OSError when the address cannot be had."""
         config = self.config
         loop = asyncio.get_running_loop()
-        self._broker = MemoryBroker(config.channels)
+        self._broker = self._make_broker()
         self.hub = Hub(self._broker, config.hub, loop.call_soon)
         await self._broker.start(self.hub.deliver)
         self._heartbeat = Heartbeat(loop, config.heartbeat.interval_s)
@@ -131,6 +131,10 @@ class Node:
         """Where the console page is."""
         host = self.config.server.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def _make_broker(self) -> MemoryBroker:
+        """Return the broker that the configuration asks for, not started."""
+        return MemoryBroker(self.config.channels)
 
     def _build_router(self) -> Router:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
