@@ -244,6 +244,7 @@ def history_page(codec: Codec, channel: str, page: Page) -> HistoryPage:
         publications=[codec.record(each) for each in page.publications],
         cursor=encode_cursor({channel: page.position}),
         gap=None if page.missing is None else gap_push(channel, epoch, page.missing),
+        more=page.has_more,
     )
 
 

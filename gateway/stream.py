@@ -29,11 +29,15 @@ class Missing(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some retained publications, where to continue in the same direction, and what is missing."""
+    """Some retained publications, where to continue in the same direction, and what is missing.
+
+    has_more says that more are retained in that direction now.
+    """
 
     publications: list[Publication]
     position: Position
     missing: Missing | None
+    has_more: bool
 
 
 class Stream:
@@ -148,24 +152,22 @@ class Stream:
     def page(
         self, position: Position | None, *, limit: int, max_bytes: int, is_reverse: bool
     ) -> Page:
-        """Return up to limit publications after position, or with is_reverse before it.
+        """Return up to limit publications after position; with is_reverse up to it, newest first.
 
-        Without position a page begins at the oldest kept, or with is_reverse at the newest.
+        Without position a page begins at the oldest kept, or with is_reverse at the newest. What
+        has left the log beyond the position in that direction is missing, and the position of the
+        page is behind it, so that it is told once.
         """
         self.trim()
         if is_reverse:
             return self._page_before(position, limit, max_bytes)
         after, missing = (self.first - 1, None) if position is None else self.resume(position)
         publications = self.read(after, min(self.last, after + limit), max_bytes=max_bytes)
-        return Page(publications, Position(self.epoch, after + len(publications)), missing)
+        end = after + len(publications)
+        return Page(publications, Position(self.epoch, end), missing, has_more=end < self.last)
 
     def _page_before(self, position: Position | None, limit: int, max_bytes: int) -> Page:
-        if position is None:
-            until, missing = self.last, None
-        elif position.epoch != self.epoch or position.offset > self.last:
-            until, missing = self.last, Missing(1, self.first - 1, "epoch")
-        else:
-            until, missing = max(position.offset, self.first - 1), None
+        until, missing = self._resume_before(position)
         publications: list[Publication] = []
         size = 0
         for offset in range(until, max(until - limit, self.first - 1), -1):
@@ -174,7 +176,18 @@ class Stream:
             if size > max_bytes and publications:
                 break
             publications.append(publication)
-        return Page(publications, Position(self.epoch, until - len(publications)), missing)
+        end = until - len(publications)
+        return Page(publications, Position(self.epoch, end), missing, has_more=end >= self.first)
+
+    def _resume_before(self, position: Position | None) -> tuple[int, Missing | None]:
+        """Return the offset up to which a reverse reader at position reads, and what is missing."""
+        if position is None:
+            return self.last, None
+        if position.epoch != self.epoch or position.offset > self.last:
+            return self.last, Missing(1, self.first - 1, "epoch")
+        if 0 < position.offset < self.first:
+            return 0, Missing(1, position.offset, "expired")
+        return position.offset, None
 
     def trim(self) -> None:
         """Drop the oldest publications that no bound covers any more."""

@@ -203,13 +203,17 @@ class Gap(Push, tag="gap", frozen=True, rename={"from_": "from"}):
 
 
 class HistoryPage(Push, tag="history", frozen=True):
-    """What is retained; cursor continues in the same direction; gap is what it has missed."""
+    """What is retained; cursor continues in the same direction; gap is what it has missed.
+
+    more says that more is retained in that direction now.
+    """
 
     channel: str
     epoch: str
     publications: list[Record]
     cursor: str
     gap: Gap | None = None
+    more: bool = False
 
 
 class Member(Struct, omit_defaults=True, frozen=True):

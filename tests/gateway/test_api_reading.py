@@ -57,12 +57,14 @@ async def test_a_channel_never_published_to_has_an_empty_history(gateway: Gatewa
 )
 async def test_pages_follow_one_another_by_cursor(gateway, reverse, pages) -> None:
     await gateway.publish("a", *"12345")
-    seen, position = [], {}
+    seen, more, position = [], [], {}
     for _ in pages:
         page = await history(gateway, limit=2, reverse=reverse, **position)
         position = {"cursor": page["cursor"]}
         seen.append(offsets(page))
+        more.append(page.get("more", False))
     assert seen == pages
+    assert more == [True, True, False, False]
 
 
 async def test_a_page_has_a_hundred_publications_unless_more_are_asked_for(gateway) -> None:

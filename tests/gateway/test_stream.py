@@ -138,7 +138,8 @@ def test_pages_backward_begin_at_the_newest_and_join_without_a_hole() -> None:
     stream = made(10, history_count=5)
     assert page(stream, None, is_reverse=True) == ([10, 9, 8], 7, None)
     assert page(stream, Position("e1", 7), is_reverse=True) == ([7, 6], 5, None)
-    assert page(stream, Position("e1", 5), is_reverse=True) == ([], 5, None)
+    assert page(stream, Position("e1", 5), is_reverse=True) == ([], 0, Missing(1, 5, "expired"))
+    assert page(stream, Position("e1", 0), is_reverse=True) == ([], 0, None)
     assert page(stream, Position("e0", 5), is_reverse=True)[2] == Missing(1, 5, "epoch")
 
 
