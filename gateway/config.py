@@ -153,9 +153,10 @@ class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
     # Channels with a log or a subscriber; a publication or subscription to one more is answered
     # with `limit_reached`.
     max_channels: Count = 1_000_000
-    # Data, keys and tags in all logs together, whatever each may keep, with some hundred bytes for
-    # each publication: what a small server has to spare. Beyond it publications are answered with
-    # `overloaded`, because dropping history early would break what `subscribed` has reported.
+    # Data, keys and tags in all logs together, whatever each may keep, with 200 bytes for each
+    # publication and 150 for each tag: what a small server has to spare. Once it is reached
+    # publications are answered with `overloaded`, because dropping history early would break what
+    # `subscribed` has reported.
     max_log_bytes: Bytes = 1024 * 1024 * 1024
     # How long a channel that nobody uses and that keeps nothing remembers its epoch and its last
     # offset, so that a returning client learns whether it missed something; some hundred bytes

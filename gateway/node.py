@@ -184,8 +184,8 @@ class Node:
 
     async def _do_chores(self) -> None:
         while True:
-            await asyncio.sleep(1)
-            self._broker.forget_unused()
+            has_more = self._broker.forget_unused()
+            await asyncio.sleep(0 if has_more else 1)
 
     async def _answer_metrics(self, request: BaseRequest) -> Response:
         hub, broker = self.hub, self._broker
@@ -199,6 +199,7 @@ class Node:
             "gateway_sessions": ("Sessions on all transports", len(hub.sessions)),
             "gateway_subscriptions": ("Subscriptions of all sessions", hub.subscription_count),
             "gateway_channels": ("Channels that exist", broker.channel_count),
+            "gateway_log_bytes": ("Memory that all logs take", broker.log_bytes),
         }
         text = metrics.render(
             [

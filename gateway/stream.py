@@ -17,6 +17,15 @@ from protocol.publication import Publication
 MIN_UNDELIVERED_COUNT: Final = 1000
 MIN_UNDELIVERED_BYTES: Final = 4 * 1024 * 1024
 
+# What a publication takes in memory beside the text in it: itself, its data, its numbers, the heads
+# of their objects and its place in the log, by sys.getsizeof; and each tag, as two more objects and
+# a place in a dict.
+PUBLICATION_BYTES: Final = 200
+TAG_BYTES: Final = 150
+
+# The log of every stream that keeps nothing: an empty deque of its own would take 760 bytes.
+_NOTHING: Final[deque[Publication]] = deque(maxlen=0)
+
 GapReason = Literal["slow", "expired", "epoch"]
 
 
@@ -40,6 +49,15 @@ class Page(NamedTuple):
     has_more: bool
 
 
+class LogMemory:
+    """How many bytes the logs of some streams take together; each stream adds its own."""
+
+    __slots__ = ("used_bytes",)
+
+    def __init__(self) -> None:
+        self.used_bytes = 0
+
+
 class Stream:
     """One lifetime of a channel's log: publications 1, 2, 3, ..., of which the newest are kept.
 
@@ -53,6 +71,7 @@ class Stream:
     __slots__ = (
         "_clock",
         "_log",
+        "_memory",
         "_size_bytes",
         "config",
         "delivered",
@@ -65,7 +84,12 @@ class Stream:
     )
 
     def __init__(
-        self, name: str, epoch: str, config: ChannelConfig, clock: Callable[[], float]
+        self,
+        name: str,
+        epoch: str,
+        config: ChannelConfig,
+        clock: Callable[[], float],
+        memory: LogMemory | None = None,
     ) -> None:
         self.name = name
         self.epoch = epoch
@@ -76,7 +100,8 @@ class Stream:
         self.used = clock()
         self.config = config
         self._clock = clock
-        self._log: deque[Publication] = deque()
+        self._memory = memory or LogMemory()
+        self._log = _NOTHING
         self._size_bytes = 0
 
     @property
@@ -88,6 +113,11 @@ class Stream:
     def is_empty(self) -> bool:
         """Whether no publication is kept."""
         return not self._log
+
+    @property
+    def expires(self) -> float:
+        """When the oldest publication kept, of at least one, reaches the history's age."""
+        return self._log[0].time + self.config.history_age_s
 
     @property
     def end(self) -> Position:
@@ -103,6 +133,8 @@ class Stream:
     @property
     def is_overfull(self) -> bool:
         """Whether so much waits for live subscribers that no more should be appended now."""
+        if len(self._log) <= MIN_UNDELIVERED_COUNT and self._size_bytes <= MIN_UNDELIVERED_BYTES:
+            return False
         bounds = self.config
         count = max(bounds.history_count, bounds.lag_count, MIN_UNDELIVERED_COUNT)
         size = max(bounds.history_bytes, bounds.lag_bytes, MIN_UNDELIVERED_BYTES)
@@ -110,11 +142,17 @@ class Stream:
 
     def append(self, publication: Publication) -> None:
         """Keep publication, whose offset is last + 1, as the newest of the log."""
-        self._size_bytes += publication.size_bytes
+        size = publication.size_bytes
+        self._size_bytes += size
+        grown_bytes = size + PUBLICATION_BYTES
+        if publication.tags is not None:
+            grown_bytes += TAG_BYTES * len(publication.tags)
+        if self._log is _NOTHING:
+            self._log = deque()
         self._log.append(publication)
         self.last = publication.offset
         self.used = publication.time
-        self.trim()
+        self._memory.used_bytes += grown_bytes - self._drop_oldest(publication.time)
 
     def read(self, after: int, up_to: int, *, max_bytes: int) -> list[Publication]:
         """Return publications after + 1 to up_to, oldest first, as many as max_bytes hold.
@@ -191,15 +229,32 @@ class Stream:
 
     def trim(self) -> None:
         """Drop the oldest publications that no bound covers any more."""
-        bounds = self.config
+        if self._log:
+            self._memory.used_bytes -= self._drop_oldest(self._clock())
+
+    def _drop_oldest(self, now: float) -> int:
+        """Drop what no bound covers of a log that is not empty; return the memory it took."""
+        log, bounds = self._log, self.config
         count, size, age = bounds.history_count, bounds.history_bytes, bounds.history_age_s
         if self.lagging_count:
             count, size = max(count, bounds.lag_count), max(size, bounds.lag_bytes)
             age = max(age, bounds.lag_age_s)
-        keep_after = self.last if self.delivered is None else self.delivered
-        expired = self._clock() - age
-        log = self._log
-        for _ in range(len(log) - (self.last - keep_after)):
-            if len(log) <= count and self._size_bytes <= size and log[0].time > expired:
-                break
-            self._size_bytes -= log.popleft().size_bytes
+        expired = now - age
+        size_bytes = self._size_bytes
+        if len(log) <= count and size_bytes <= size and log[0].time > expired:
+            return 0
+        freed_bytes = 0
+        keep_count = 0 if self.delivered is None else self.last - self.delivered
+        while len(log) > keep_count and (
+            len(log) > count or size_bytes > size or log[0].time <= expired
+        ):
+            oldest = log.popleft()
+            dropped_bytes = oldest.size_bytes
+            size_bytes -= dropped_bytes
+            freed_bytes += dropped_bytes + PUBLICATION_BYTES
+            if oldest.tags is not None:
+                freed_bytes += TAG_BYTES * len(oldest.tags)
+        if not log:
+            self._log = _NOTHING
+        self._size_bytes = size_bytes
+        return freed_bytes

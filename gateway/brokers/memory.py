@@ -1,51 +1,95 @@
 """The broker of a single node: streams in this process's memory, gone when it ends.
 
-A channel exists from its first publication, subscription or read until it has been unused for
-its history's age; then it is forgotten and would begin again with a new epoch.
+A channel exists from its first publication or follower until nobody follows it, it retains nothing
+and forget_after_s have passed since its last use; one that was never published to only while it is
+followed. Then it is forgotten and would begin again.
 """
 
+import logging
 import secrets
-import time
+import sys
+from array import array
 from asyncio import AbstractEventLoop, Future, get_running_loop
-from collections import deque
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from gateway.broker import Deliver, Draft
+from gateway.brokers.deadlines import Deadlines
 from gateway.brokers.sequence import NO_KEYS, IdempotencyKeys, sequence
+from gateway.clock import steady_time
 from gateway.config import ChannelsConfig
-from gateway.stream import Page, Stream
+from gateway.stream import LogMemory, Page, Stream
 from protocol.codes import ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
 
 T = TypeVar("T")
 
-# 48 random bits: two lifetimes of a channel share an epoch once in 2^48, and a cursor stays short.
-_EPOCH_BYTES = 6
-# About a millisecond of work; more where there are so many that they would take over a minute.
-_CHECKS_PER_CALL = 1000
+logger = logging.getLogger("gateway.broker")
+
+# Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
+_STREAMS_PER_CALL: Final = 100
+# Streams that keep something for somebody who lags are looked at again after this.
+_LOOK_AGAIN_S: Final = 1.0
+_EPOCH_BYTES: Final = 6
+# Channels share counters, of 1 MiB in all, where their hashes are equal.
+_LIFETIMES_COUNT: Final = 2**18
+
+
+class Lifetimes:
+    """The epoch of any channel, known or not, without memory of the channels that were forgotten.
+
+    An epoch is a random number of the process plus how many channels of the same hash were
+    forgotten. So two lifetimes of a channel differ, and a channel that does not exist has the epoch
+    that its next lifetime will have, unless one of the same hash is forgotten before: then its
+    readers are told of a gap, of nothing. 48 bits: two processes share an epoch once in 2^48.
+    """
+
+    def __init__(self) -> None:
+        self._start = secrets.randbits(8 * _EPOCH_BYTES)
+        self._ended = array("I", bytes(4 * _LIFETIMES_COUNT))
+
+    def epoch(self, channel: str) -> str:
+        """Return the epoch of channel's lifetime, now or to come."""
+        ended_count = self._ended[hash(channel) % _LIFETIMES_COUNT]
+        number = (self._start + ended_count) % 2 ** (8 * _EPOCH_BYTES)
+        # Most are the same, so one object will do for them.
+        return sys.intern(urlsafe_b64encode(number.to_bytes(_EPOCH_BYTES, "big")).decode())
+
+    def end(self, channel: str) -> None:
+        """Begin another lifetime of channel."""
+        self._ended[hash(channel) % _LIFETIMES_COUNT] += 1
 
 
 class MemoryBroker:
-    """All channels of one node; nothing is awaited, so every future it returns is done."""
+    """All channels of one node; nothing is awaited, so every future it returns is done.
+
+    Every stream is booked in _deadlines, but for those that are followed and retain nothing.
+    """
 
     _loop: AbstractEventLoop  # since start; asking for it costs a tenth of a publication
 
-    def __init__(self, config: ChannelsConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: ChannelsConfig, *, clock: Callable[[], float] = steady_time) -> None:
         self._config = config
         self._clock = clock
         self._streams: dict[str, Stream] = {}
         self._keys: dict[str, IdempotencyKeys] = {}  # of the streams that remember any
         self._deliver: Deliver | None = None
         self.publication_count = 0
-        # Every stream once, in the order in which they are looked at for being unused.
-        self._unchecked: deque[Stream] = deque()
+        self._deadlines = Deadlines()
+        self._lifetimes = Lifetimes()
+        self._memory = LogMemory()
 
     @property
     def channel_count(self) -> int:
         """How many channels exist."""
         return len(self._streams)
+
+    @property
+    def log_bytes(self) -> int:
+        """How many bytes all logs take in memory, of at most max_log_bytes."""
+        return self._memory.used_bytes
 
     async def start(self, deliver: Deliver) -> None:
         """Use deliver for followed streams from now on."""
@@ -57,12 +101,15 @@ class MemoryBroker:
         self._deliver = None
         self._streams.clear()
         self._keys.clear()
-        self._unchecked.clear()
+        self._deadlines.clear()
+        self._memory = LogMemory()
+        self._lifetimes = Lifetimes()
 
     def follow(self, channel: str) -> "Future[Stream]":
         """Return the stream of channel, marked as followed up to its end."""
+        stream = self._find(channel)
         try:
-            stream = self._open(channel)
+            self._enter(stream)
         except MessageError as error:
             return self._failed(error)
         if stream.delivered is None:
@@ -72,22 +119,29 @@ class MemoryBroker:
     def unfollow(self, channel: str) -> None:
         """Forget channel once its retention is over, unless it is used again before."""
         stream = self._streams.get(channel)
-        if stream is not None:
-            stream.delivered = None
-            stream.used = self._clock()
-            stream.trim()
+        if stream is None:
+            return
+        if not stream.last:  # its epoch is still known when it is followed again
+            del self._streams[channel]
+            return
+        stream.delivered = None
+        stream.used = self._clock()
+        stream.trim()
+        self._deadlines.book(stream, stream.used + self._config.forget_after_s)
 
     def publish(self, channel: str, drafts: Sequence[Draft]) -> "Future[list[Position]]":
         """Append drafts to channel and return their places."""
+        stream = self._find(channel)
         try:
-            stream = self._open(channel)
             now = self._clock()
             keys = self._keys.get(channel, NO_KEYS)
             sequenced = sequence(drafts, stream.epoch, stream.last, now, keys, stream.config)
             publications, places, used = sequenced
-            if publications and stream.is_overfull:  # never without subscribers: bounds apply
-                text = f"channel {channel!r}: its subscribers cannot be given what is published"
-                raise MessageError(ErrorCode.OVERLOADED, text)
+            if publications:
+                self._check_room(stream)
+                if stream.is_empty:
+                    self._enter(stream)
+                    self._deadlines.book(stream, now + stream.config.history_age_s)
         except MessageError as error:
             return self._failed(error)
         for publication in publications:
@@ -109,54 +163,85 @@ class MemoryBroker:
         max_bytes: int,
         is_reverse: bool,
     ) -> "Future[Page]":
-        """Return a page of what channel retains."""
-        try:
-            stream = self._open(channel)
-        except MessageError as error:
-            return self._failed(error)
+        """Return a page of what channel retains; of a channel that does not exist, an empty one.
+
+        Reading does not make a channel; the position of the page is that before its first
+        publication, whenever it comes.
+        """
+        stream = self._find(channel)
         stream.used = self._clock()
         return self._done(
             stream.page(position, limit=limit, max_bytes=max_bytes, is_reverse=is_reverse)
         )
 
-    def forget_unused(self) -> None:
-        """Drop channels that nobody has used for the history's age; called about once a second.
+    def forget_unused(self) -> bool:
+        """Drop what has expired, and forget channels that nobody uses; return whether more is due.
 
-        Looks at the next few channels of all, so that a million of them never hold the loop.
+        Called about once a second, and again in the next turn while more is due, so that a million
+        of them never hold the loop.
         """
-        unused_since = self._clock() - self._config.forget_after_s
-        for _ in range(
-            min(len(self._unchecked), max(_CHECKS_PER_CALL, len(self._unchecked) // 60))
-        ):
-            stream = self._unchecked.popleft()
+        now = self._clock()
+        for stream in self._deadlines.take_due(now, _STREAMS_PER_CALL):
             stream.trim()
-            is_needed = self._has_keys(stream.name) or not stream.is_empty
-            if stream.delivered is None and not is_needed and stream.used <= unused_since:
-                del self._streams[stream.name]
+            due = self._next_deadline(stream, now)
+            if due is None:
+                continue
+            if due > now:
+                self._deadlines.book(stream, due)
             else:
-                self._unchecked.append(stream)
+                del self._streams[stream.name]
+                self._lifetimes.end(stream.name)
+        return self._deadlines.has_due(now)
 
-    def _has_keys(self, channel: str) -> bool:
-        """Whether channel remembers idempotency keys, once those that expired are dropped."""
+    def _next_deadline(self, stream: Stream, now: float) -> float | None:
+        """Return when to look at stream again, None for not before it is used; now to forget it."""
+        keys_expire = self._expire_keys(stream.name, now)
+        if not stream.is_empty:
+            return max(stream.expires, now + _LOOK_AGAIN_S)
+        if keys_expire is not None or stream.delivered is not None:
+            return keys_expire
+        return stream.used + self._config.forget_after_s
+
+    def _expire_keys(self, channel: str, now: float) -> float | None:
+        """Return when the next idempotency key of channel expires, after dropping those that have.
+
+        None where no key is remembered.
+        """
         keys = self._keys.get(channel)
         if keys is None:
-            return False
-        keys.expire(self._clock())
+            return None
+        keys.expire(now)
         if not keys:
             del self._keys[channel]
-        return len(keys) > 0
+        return keys.next_expiry
 
-    def _open(self, channel: str) -> Stream:
+    def _check_room(self, stream: Stream) -> None:
+        """Raise MessageError unless stream and this node can take more publications."""
+        if stream.is_overfull:  # never without subscribers: the bounds apply
+            text = f"channel {stream.name!r}: its subscribers cannot be given what is published"
+            raise MessageError(ErrorCode.OVERLOADED, text)
+        limit = self._config.max_log_bytes
+        if self._memory.used_bytes >= limit:
+            logger.warning("publications are refused: all logs together hold %s bytes", limit)
+            text = f"channel {stream.name!r}: all logs of this node together hold {limit} bytes"
+            raise MessageError(ErrorCode.OVERLOADED, f"{text}, as many as they may")
+
+    def _find(self, channel: str) -> Stream:
+        """Return the stream of channel, or a new one that is not entered yet."""
         stream = self._streams.get(channel)
-        if stream is None:
-            if len(self._streams) >= self._config.max_channels:
-                text = f"this node holds {self._config.max_channels} channels, as many as it may"
-                raise MessageError(ErrorCode.LIMIT_REACHED, text)
-            epoch = secrets.token_urlsafe(_EPOCH_BYTES)
-            stream = Stream(channel, epoch, self._config.find(channel), self._clock)
-            self._streams[channel] = stream
-            self._unchecked.append(stream)
-        return stream
+        if stream is not None:
+            return stream
+        epoch, config = self._lifetimes.epoch(channel), self._config.find(channel)
+        return Stream(channel, epoch, config, self._clock, self._memory)
+
+    def _enter(self, stream: Stream) -> None:
+        """Keep stream as its channel's; raise MessageError where this node holds too many."""
+        if stream.name in self._streams:
+            return
+        if len(self._streams) >= self._config.max_channels:
+            text = f"this node holds {self._config.max_channels} channels, as many as it may"
+            raise MessageError(ErrorCode.LIMIT_REACHED, text)
+        self._streams[stream.name] = stream
 
     def _done(self, result: T) -> "Future[T]":
         future: Future[T] = self._loop.create_future()

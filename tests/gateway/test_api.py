@@ -206,7 +206,7 @@ async def test_one_channel_too_many_is_told_as_a_limit() -> None:
         await gateway.publish("a", 1)
         reply = await post(gateway, '{"channel": "b", "data": 1}')
         assert is_error(reply, 429, "limit_reached")
-        assert is_error(await history(gateway, "b"), 429, "limit_reached")
+        assert (await history(gateway, "b")).json["publications"] == []
         assert (await post(gateway, '{"channel": "a", "data": 1}')).status == 200
 
 

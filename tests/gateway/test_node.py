@@ -22,6 +22,7 @@ from gateway.config import (
 )
 from gateway.node import DRAIN_COUNT, Node
 from gateway.session import Positions, Session
+from gateway.stream import PUBLICATION_BYTES
 from protocol.cursor import decode_cursor
 from protocol.messages import Push
 from tests.gateway.clients import EventStream, Gateway, Socket, bounded, encode_request
@@ -346,6 +347,7 @@ async def test_metrics_count_what_happened() -> None:
             "gateway_sessions": 0,
             "gateway_subscriptions": 0,
             "gateway_channels": 0,
+            "gateway_log_bytes": 0,
             "gateway_publications_total": 0,
             "gateway_deliveries_total": 0,
             "gateway_gaps_total": 0,
@@ -366,6 +368,7 @@ async def test_metrics_count_what_happened() -> None:
             "gateway_sessions": 4,
             "gateway_subscriptions": 5,
             "gateway_channels": 3,
+            "gateway_log_bytes": 1 + PUBLICATION_BYTES,
             "gateway_publications_total": 3,
             "gateway_deliveries_total": 3 + 3 + 1,
             "gateway_gaps_total": 1,

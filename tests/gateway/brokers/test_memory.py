@@ -112,7 +112,7 @@ async def test_publications_are_numbered_from_one_in_each_channel(bench):
     other = bench.publish("b", "z")
     assert [place.offset for place in first] == [1, 2]
     assert [place.offset for place in other] == [1]
-    assert first[0].epoch == first[1].epoch != other[0].epoch
+    assert first[0].epoch == first[1].epoch
     assert bench.broker.publication_count == 3
     assert bench.broker.channel_count == 2
 
@@ -331,14 +331,8 @@ def test_page_after_page_gives_everything_kept_once(count, kept, limit, max_byte
 # --- forgetting, and the bound on channels ------------------------------------------------------
 
 
-@pytest.mark.parametrize("first_use", ["publish", "follow", "history"])
-async def test_a_channel_unused_for_its_age_is_forgotten_and_begins_anew(bench, first_use):
-    uses = {
-        "publish": lambda: bench.publish("a", "x"),
-        "follow": lambda: take(bench.broker.follow("a")) and bench.broker.unfollow("a"),
-        "history": lambda: bench.read("a"),
-    }
-    uses[first_use]()
+async def test_a_channel_unused_for_its_age_is_forgotten_and_begins_anew(bench):
+    bench.publish("a", "x")
     bench.forget_after(AGE_S - 1)
     assert bench.broker.channel_count == 1
     bench.forget_after(1)
@@ -348,7 +342,7 @@ async def test_a_channel_unused_for_its_age_is_forgotten_and_begins_anew(bench, 
 
 @pytest.mark.parametrize("use", ["publish", "follow", "history"])
 async def test_a_channel_that_is_used_again_lives_on_with_its_epoch(bench, use):
-    epoch = bench.epoch("a")
+    ((epoch, _),) = bench.publish("a", "x")
     bench.forget_after(AGE_S - 1)
     uses = {
         "publish": lambda: bench.publish("a", "x"),
@@ -363,6 +357,8 @@ async def test_a_channel_that_is_used_again_lives_on_with_its_epoch(bench, use):
 
 async def test_a_followed_channel_is_not_forgotten_until_its_age_after_the_last_follower(bench):
     stream = take(bench.broker.follow("a"))
+    bench.publish("a", "x")
+    stream.delivered = 1
     bench.forget_after(100 * AGE_S)
     bench.broker.unfollow("a")
     bench.forget_after(AGE_S - 1)
@@ -383,7 +379,7 @@ async def test_a_forgotten_channels_cursor_is_answered_with_a_gap_of_reason_epoc
 async def test_every_lifetime_has_an_epoch_of_its_own(bench):
     epochs = []
     for _ in range(50):
-        epochs.append(bench.epoch("a"))
+        epochs.append(bench.publish("a", "x")[0].epoch)
         bench.forget_after(AGE_S)
     assert len(set(epochs)) == 50
 
@@ -393,11 +389,11 @@ async def test_many_unused_channels_are_forgotten_a_few_at_a_time(bench):
         bench.publish(str(number), "x")
     take(bench.broker.follow("7"))
     bench.clock.now += AGE_S
-    counts = []
-    for _ in range(4):
-        bench.broker.forget_unused()
-        counts.append(bench.broker.channel_count)
-    assert counts == [1501, 501, 1, 1]
+    before = 2500
+    while bench.broker.forget_unused():
+        assert before - 100 <= bench.broker.channel_count < before
+        before = bench.broker.channel_count
+    assert bench.broker.channel_count == 1
     bench.broker.unfollow("7")
     bench.forget_after(AGE_S)
     assert bench.broker.channel_count == 0
@@ -411,7 +407,7 @@ async def test_one_channel_too_many_is_refused_and_the_others_go_on():
     error = refuse(bench.broker.publish("c", [draft]))
     assert error.message == "this node holds 2 channels, as many as it may"
     refuse(bench.broker.follow("c"))
-    refuse(bench.broker.history("c", None, limit=1, max_bytes=1, is_reverse=False))
+    assert bench.texts("c") == ""
     assert bench.broker.channel_count == 2
     assert bench.broker.publication_count == 1
     assert bench.publish("b", "y")[0].offset == 1
