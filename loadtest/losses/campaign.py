@@ -17,6 +17,11 @@ from loadtest.losses.verdict import Tally
 _MAX_BURST_COUNT: Final = 20
 # How much of a publication may be padding, so that a burst stays below server.max_body_bytes.
 _MAX_PADDING_CHARS: Final = 8000
+# How many bursts begin a flood of one channel, and what a flood is: 5 MB, more than the kernel
+# takes for a socket that is not read, in bursts below server.max_body_bytes.
+_FLOOD_SHARE: Final = 0.005
+_FLOOD_BURSTS: Final = 6
+_FLOOD_BURST_COUNT: Final = 60
 # How many bursts have idempotency keys: with the default bounds a node remembers them all. How many
 # of these are repeated although they were answered, and how many publications have a key.
 _KEYED_SHARE: Final = 0.3
@@ -45,6 +50,7 @@ class Campaign:
         self._tally = tally
         self._rng = rng
         self._owed: list[Draft] = []  # to be repeated before all else
+        self._floods: list[str] = []  # the channels of the next bursts, where they are a flood
 
     async def publish(self, per_s: float, ending: asyncio.Event) -> None:
         """Publish bursts at about that rate until ending is set."""
@@ -76,19 +82,34 @@ class Campaign:
             self._ledger.repeat(draft.identity)
         if publisher.was_refused:
             await asyncio.sleep(_RETRY_S)
-        await asyncio.sleep(self._rng.uniform(0, 2) * len(drafts) / per_s)
+        if not self._floods:
+            await asyncio.sleep(self._rng.uniform(0, 2) * len(drafts) / per_s)
 
     def _make_burst(self) -> list[Draft]:
         """Return new publications, each with an idempotency key or none of them."""
-        has_keys = self._rng.random() < _KEYED_SHARE
-        count = self._rng.choice([1, self._rng.randint(1, _MAX_BURST_COUNT)])
-        return [self._make_draft(has_key=has_keys) for _ in range(count)]
+        rng = self._rng
+        if rng.random() < _FLOOD_SHARE:
+            self._floods = [rng.choice(self._channels)] * _FLOOD_BURSTS
+        if self._floods:
+            channel = self._floods.pop()
+            return [
+                self._make_draft(channel, _MAX_PADDING_CHARS, has_key=False)
+                for _ in range(_FLOOD_BURST_COUNT)
+            ]
+        has_keys = rng.random() < _KEYED_SHARE
+        return [
+            self._make_draft(
+                rng.choice(self._channels),
+                choose_padding_chars(rng, _MAX_PADDING_CHARS),
+                has_key=has_keys,
+            )
+            for _ in range(rng.choice([1, rng.randint(1, _MAX_BURST_COUNT)]))
+        ]
 
-    def _make_draft(self, *, has_key: bool) -> Draft:
+    def _make_draft(self, channel: str, padding_chars: int, *, has_key: bool) -> Draft:
         rng = self._rng
         identity = self._ledger.send(self._number)
-        channel = rng.choice(self._channels)
-        data = make_data(channel, identity, choose_padding_chars(rng, _MAX_PADDING_CHARS))
+        data = make_data(channel, identity, padding_chars)
         fields: dict[str, Any] = {"channel": channel, "data": data}
         if rng.random() < _LABELLED_SHARE:
             fields["key"] = f"key {rng.randint(1, 5)}"

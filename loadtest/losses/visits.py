@@ -37,6 +37,8 @@ class Visit(asyncio.Protocol):
     """What all visits share: one connection, judged by the client's reader as bytes arrive."""
 
     transport_name: str
+    # The overflow policies that a client may ask for, None where it does not ask.
+    _overflows: tuple[str | None, ...] = (None, "latest", "disconnect")
 
     def __init__(self, host: str, channels: list[str], reader: Reader, rng: random.Random) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,10 +83,16 @@ class Visit(asyncio.Protocol):
         lines = [f"GET {path} HTTP/1.1", f"Host: {self._host}", *headers]
         self.asyncio_transport.write("\r\n".join([*lines, "", ""]).encode())
 
+    def _which(self) -> list[tuple[str, str]]:
+        """Return the parameters that say which channels, and maybe an overflow policy."""
+        parameters = [("channel", channel) for channel in self._channels]
+        overflow = self._rng.choice(self._overflows)
+        return parameters if overflow is None else [*parameters, ("overflow", overflow)]
+
     def _where(self) -> list[tuple[str, str]]:
         """Return the parameters that say which channels, and from where."""
         reader = self._reader
-        parameters = [("channel", channel) for channel in self._channels]
+        parameters = self._which()
         if reader.cursor is not None:
             return [*parameters, ("cursor", reader.cursor)]
         for channel in self._channels:
@@ -167,7 +175,9 @@ class WebSocketVisit(Visit):
 
     def _subscribe(self, channel: str) -> None:
         command: Push = {"type": "subscribe", "id": 1, "channel": channel}
-        command |= self._rng.choice([{}, {"overflow": "latest"}, {"overflow": "disconnect"}])
+        overflow = self._rng.choice(self._overflows)
+        if overflow is not None:
+            command["overflow"] = overflow
         reader = self._reader
         if channel not in reader.positions:
             command |= self._rng.choice([{}, {"history": self._rng.randint(1, 50)}])
@@ -216,8 +226,7 @@ class EventStreamVisit(Visit):
         self._pending: list[Push] = []
         cursor = self._reader.cursor
         if cursor is not None and self._rng.random() < 0.5:
-            parameters = urlencode([("channel", channel) for channel in self._channels])
-            self._request(f"/sse?{parameters}", f"Last-Event-ID: {cursor}")
+            self._request(f"/sse?{urlencode(self._which())}", f"Last-Event-ID: {cursor}")
         else:
             self._request(f"/sse?{urlencode(self._where(), quote_via=quote)}")
 
@@ -249,6 +258,7 @@ class PollVisit(Visit):
     """A visit by long-poll: one poll after the other, each from the cursor of the one before."""
 
     transport_name = "longpoll"
+    _overflows = (None, "latest")
 
     def _open(self) -> None:
         self._status = 0
