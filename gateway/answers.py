@@ -1,6 +1,7 @@
 """What every HTTP endpoint of the gateway answers with: JSON, and JSON errors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import ceil
 
 from gateway.web.response import Response
 from protocol.codec import JSON
@@ -53,9 +54,17 @@ def refuse(
 
 def refuse_error(error: MessageError) -> Response:
     """Return the error response for error."""
-    status = status_of(error)
-    headers = {"Retry-After": "1"} if status == 503 else {}
-    return refuse(status, error.code, error.message, headers=headers)
+    body = JSON.encode(error_push(error))
+    return answer_json(body, status=status_of(error), headers=retry_headers([error]))
+
+
+def retry_headers(errors: Iterable[MessageError]) -> Mapping[str, str]:
+    """Return Retry-After where it is worth to come back after some of errors: after the longest.
+
+    RFC 9110 section 10.2.3; a second, its smallest unit, where nothing better is known.
+    """
+    waits_ms = [each.retry_after_ms or 1 for each in errors if status_of(each) in (429, 503)]
+    return {"Retry-After": str(ceil(max(waits_ms) / 1000))} if waits_ms else {}
 
 
 def status_of(error: MessageError) -> int:

@@ -174,14 +174,22 @@ class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
 class PublishConfig(Section, frozen=True):
     """How much publishers may hand in over HTTP."""
 
-    # Publications of one request; more is answered with 413.
+    # Publications of one request, some milliseconds of work; more is answered with 413.
     max_batch_count: Count = 1000
     # Publications per second of all requests together, and how many may come at once; 0 is no
-    # limit. Beyond it a request is answered with 429 and Retry-After, and publishes nothing.
+    # limit, because only the operator knows what subscribers can take. Beyond it a request is
+    # answered with 429 and Retry-After, and publishes nothing.
     publications_per_s: CountOrZero = 0
     publications_burst: Count = 1000
-    # Bytes of bodies whose publications wait for the broker; more is answered with 503.
+    # Bytes of all bodies that are being read or whose publications wait for the broker: a
+    # sixteenth of what logs may hold. More is answered with 503 and Retry-After, and publishes
+    # nothing.
     max_pending_bytes: Bytes = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        """Refuse a burst that a whole request would always exceed."""
+        if self.publications_per_s and self.publications_burst < self.max_batch_count:
+            raise ValueError("publications_burst must not be below max_batch_count")
 
 
 class BrokerConfig(Section, frozen=True):
@@ -272,3 +280,8 @@ class Config(Section, frozen=True):
     sse: SseConfig = SseConfig()
     longpoll: LongpollConfig = LongpollConfig()
     auth: AuthConfig = AuthConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse bodies that could never be published."""
+        if self.publish.max_pending_bytes < self.server.max_body_bytes:
+            raise ValueError("publish.max_pending_bytes must not be below server.max_body_bytes")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
+from gateway.publishing import PublishEndpoint, draft_from_value
 from gateway.router import Methods, Router
 from gateway.transports.longpoll import PollEndpoint
 from gateway.transports.sse import EventStreamEndpoint
@@ -31,7 +32,7 @@ from gateway.web.stream_response import StreamResponse
 from protocol.codes import CloseCode, ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
-from protocol.publication import check_channel, check_labels, data_from_value
+from protocol.publication import check_channel
 
 try:
     import resource
@@ -110,16 +111,33 @@ class Node:
         *,
         key: str | None = None,
         tags: dict[str, str] | None = None,
+        idempotency_key: str | None = None,
+        expected_offset: int | None = None,
     ) -> Position:
         """Publish data, bytes or whatever json can write, from this program; return its place.
 
-        Raises MessageError for a channel or data that no client could publish either.
+        As publish_batch() with one draft.
+        """
+        draft = draft_from_value(
+            data,
+            key=key,
+            tags=tags,
+            idempotency_key=idempotency_key,
+            expected_offset=expected_offset,
+        )
+        (place,) = await self.publish_batch(channel, [draft])
+        return place
+
+    async def publish_batch(self, channel: str, drafts: Sequence[Draft]) -> list[Position]:
+        """Publish drafts, made by draft_from_value(), from this program; return their places.
+
+        All of them, in this order and with no other publication in between, or none: then it raises
+        what clients are told: MessageError for what no client could publish either or beyond a
+        limit, OffsetConflict with the end of the channel; or BrokerUnavailable. The place of a
+        repeated idempotency_key is that of the first. Cancelling takes nothing back.
         """
         check_channel(channel)
-        check_labels(key, tags)
-        draft = Draft(data_from_value(data), key, tags)
-        (place,) = await self._broker.publish(channel, [draft])
-        return place
+        return await asyncio.shield(self._broker.publish(channel, drafts))
 
     @property
     def port(self) -> int:
@@ -140,7 +158,8 @@ class Node:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
         may_publish = config.auth.api_key is None or config.auth.client_publish
         commands = Commands(hub, self._broker, config.session, may_publish=may_publish)
-        api = API(hub, self._broker, config)
+        api = API(hub, self._broker)
+        publish = PublishEndpoint(self._broker, config, asyncio.get_running_loop().time)
         event_streams = EventStreamEndpoint(hub, heartbeat, config)
         operations: dict[str, Methods] = {
             "/healthz": {"GET": _answer_alive, "HEAD": _answer_alive},
@@ -157,7 +176,7 @@ class Node:
                 "/ws": {"GET": WebSocketEndpoint(hub, commands, heartbeat, config)},
                 "/sse": {"GET": event_streams},
                 "/poll": {"GET": PollEndpoint(hub, config.longpoll)},
-                "/publish": {"POST": api.publish},
+                "/publish": {"POST": publish},
                 "/readyz": {"GET": _answer_alive, "HEAD": _answer_alive},
                 **operations,
             },

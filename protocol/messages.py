@@ -15,6 +15,7 @@ Overflow = Literal["gap", "latest", "disconnect"]
 
 # Longer than a UUID or a hash in hexadecimal; a broker keeps it for each publication.
 IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=128)]
+ExpectedOffset = Annotated[int, Meta(ge=0)]
 
 # --- commands -----------------------------------------------------------------------------------
 
@@ -53,7 +54,7 @@ class PublishRequest(Struct, forbid_unknown_fields=True, frozen=True):
     key: str | None = None
     tags: dict[str, str] | None = None
     idempotency_key: IdempotencyKey | None = None
-    expected_offset: Annotated[int, Meta(ge=0)] | None = None
+    expected_offset: ExpectedOffset | None = None
 
 
 class Unsubscribe(Command, tag="unsubscribe", frozen=True):
@@ -75,7 +76,7 @@ class Publish(Command, tag="publish", frozen=True):
     key: str | None = None
     tags: dict[str, str] | None = None
     idempotency_key: IdempotencyKey | None = None
-    expected_offset: Annotated[int, Meta(ge=0)] | None = None
+    expected_offset: ExpectedOffset | None = None
     echo: bool = True
 
 

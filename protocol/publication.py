@@ -143,7 +143,7 @@ def check_labels(key: str | None, tags: dict[str, str] | None) -> None:
         try:
             text.encode()
         except (AttributeError, UnicodeEncodeError):
-            message = f"key and tags are strings of UTF-8, not {text!r:.80}"
+            message = f"keys and tags are strings of UTF-8, not {text!r:.80}"
             raise MessageError(ErrorCode.INVALID_FIELD, message) from None
 
 

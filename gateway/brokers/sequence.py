@@ -112,8 +112,9 @@ def sequence(
 
 
 def _conflict(epoch: str, last: int, expected_offset: int, before_count: int) -> OffsetConflict:
-    before = f" and {before_count} of this batch come before" if before_count else ""
-    text = f"expected offset {expected_offset}, but the channel ends at {last}{before}"
+    text = f"expected offset {expected_offset}, but the channel ends at {last}"
+    if before_count:
+        text += f" (at {last + before_count} with what is before it in this batch)"
     return OffsetConflict(epoch, last, text)
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from gateway.answers import answer_json, answer_push, refuse, refuse_error
+from gateway.answers import answer_json, answer_push, refuse, refuse_error, retry_headers
 from protocol.codes import ErrorCode
-from protocol.errors import MessageError
+from protocol.errors import MessageError, OffsetConflict
 from protocol.messages import Published
 
 STATUS_BY_CODE = [
@@ -89,3 +89,32 @@ async def test_an_error_is_answered_with_the_status_that_http_has_for_it(fetch, 
         "message": "no",
         "retry": status in (500, 503) or code == "rate_limited",
     }
+    assert ("Retry-After" in reply.headers) is (status in (429, 503))
+
+
+async def test_a_conflict_tells_where_the_channel_ends(fetch):
+    reply = await ask(fetch, lambda: refuse_error(OffsetConflict("E", 5, "no")))
+    error = json.loads(reply.body)
+    assert (reply.status, error["epoch"], error["offset"]) == (409, "E", 5)
+
+
+@pytest.mark.parametrize(
+    ("retry_after_ms", "seconds"),
+    [(None, "1"), (0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (300_000, "300")],
+)
+async def test_who_is_to_come_back_is_told_when_in_whole_seconds(fetch, retry_after_ms, seconds):
+    error = MessageError(ErrorCode.RATE_LIMITED, "no", retry_after_ms=retry_after_ms)
+    reply = await ask(fetch, lambda: refuse_error(error))
+    assert reply.headers["Retry-After"] == seconds
+    assert json.loads(reply.body).get("retry_after_ms") == retry_after_ms
+
+
+def test_of_several_errors_the_longest_wait_counts_where_waiting_helps():
+    errors = [
+        MessageError(ErrorCode.OVERLOADED, "", retry_after_ms=2000),
+        MessageError(ErrorCode.MALFORMED, "", retry_after_ms=9000),
+        MessageError(ErrorCode.RATE_LIMITED, "", retry_after_ms=3000),
+        MessageError(ErrorCode.OVERLOADED, ""),
+    ]
+    assert retry_headers(errors) == {"Retry-After": "3"}
+    assert retry_headers(errors[1:2]) == {}

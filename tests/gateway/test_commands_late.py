@@ -1,97 +1,16 @@
 """What a client is answered where the broker is far away: it answers later, or never, or fails."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
-from gateway.broker import Deliver, Draft
-from gateway.brokers.memory import MemoryBroker
-from gateway.config import ChannelsConfig
 from gateway.errors import BrokerUnavailable
-from gateway.stream import Page, Stream
 from gateway.transports.wanted import Wanted, follow_all
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.codes import ErrorCode
-from protocol.cursor import Position
 from protocol.errors import MessageError
+from tests.gateway.late import LateBroker, told
 from tests.gateway.sessions import Client, Gateway
-
-Act = Callable[[], asyncio.Future[Any]]
-
-
-class LateBroker:
-    """A broker behind a wire: it does what it is asked, in order, when the test lets it.
-
-    followed holds the channels it was told to follow and not to unfollow since.
-    """
-
-    def __init__(self) -> None:
-        self.near = MemoryBroker(ChannelsConfig())
-        self.followed: set[str] = set()
-        self._asked: deque[tuple[asyncio.Future[Any], Act]] = deque()
-
-    async def start(self, deliver: Deliver) -> None:
-        await self.near.start(deliver)
-
-    async def stop(self) -> None:
-        """Not needed here."""
-
-    def follow(self, channel: str) -> asyncio.Future[Stream]:
-        self.followed.add(channel)
-        return self._ask(lambda: self.near.follow(channel))
-
-    def unfollow(self, channel: str) -> None:
-        self.followed.discard(channel)
-        last = self._asked[-1][0] if self._asked else None
-        if last is None:
-            self.near.unfollow(channel)
-        else:  # it is on the wire behind what was asked before
-            last.add_done_callback(lambda _: self.near.unfollow(channel))
-
-    def publish(self, channel: str, drafts: Sequence[Draft]) -> asyncio.Future[list[Position]]:
-        return self._ask(lambda: self.near.publish(channel, drafts))
-
-    def history(
-        self,
-        channel: str,
-        position: Position | None,
-        *,
-        limit: int,
-        max_bytes: int,
-        is_reverse: bool,
-    ) -> asyncio.Future[Page]:
-        return self._ask(
-            lambda: self.near.history(
-                channel, position, limit=limit, max_bytes=max_bytes, is_reverse=is_reverse
-            )
-        )
-
-    async def answer(self, count: int = 1) -> None:
-        """Do the oldest count things that were asked, and have their askers told."""
-        for _ in range(count):
-            future, act = self._asked.popleft()
-            future.set_result(act().result())
-        await told()
-
-    async def fail(self, error: Exception) -> None:
-        """Fail the oldest thing that was asked."""
-        self._asked.popleft()[0].set_exception(error)
-        await told()
-
-    def _ask(self, act: Callable[[], asyncio.Future[Any]]) -> asyncio.Future[Any]:
-        future = asyncio.get_running_loop().create_future()
-        self._asked.append((future, act))
-        return future
-
-
-async def told() -> None:
-    """Return when whoever waits for a future that is done has heard of it."""
-    marker = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(marker.set_result, None)
-    await marker
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.config import ChannelsConfig, PrefixConfig
+from gateway.config import ChannelsConfig, Config, PrefixConfig, PublishConfig, ServerConfig
 
 
 def test_the_first_prefix_that_fits_applies_and_the_common_settings_to_the_rest():
@@ -19,3 +19,16 @@ def test_a_default_overflow_that_nobody_may_ask_for_is_refused():
         ChannelsConfig(overflow="latest", allowed_overflows=("gap",))
     with pytest.raises(msgspec.ValidationError, match="one of allowed_overflows"):
         msgspec.convert({"allowed_overflows": ["latest"]}, ChannelsConfig)
+
+
+def test_a_rate_whose_burst_one_request_could_exceed_is_refused():
+    with pytest.raises(ValueError, match="publications_burst must not be below max_batch_count"):
+        PublishConfig(publications_per_s=1, publications_burst=9, max_batch_count=10)
+    PublishConfig(publications_burst=9, max_batch_count=10)  # without a rate it means nothing
+
+
+def test_bodies_that_could_never_be_published_are_refused():
+    publish = PublishConfig(max_pending_bytes=1000)
+    with pytest.raises(ValueError, match="must not be below server"):
+        Config(publish=publish, server=ServerConfig(max_body_bytes=1001))
+    Config(publish=publish, server=ServerConfig(max_body_bytes=1000))

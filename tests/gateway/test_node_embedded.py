@@ -7,7 +7,8 @@ import pytest
 
 from gateway.config import Config, ServerConfig
 from gateway.node import Node
-from protocol.errors import MessageError
+from gateway.publishing import draft_from_value
+from protocol.errors import MessageError, OffsetConflict
 from tests.gateway.clients import bounded, serving, untimed
 
 
@@ -48,6 +49,33 @@ async def test_the_program_is_refused_what_a_client_would_be(channel, data, code
         with pytest.raises(MessageError) as refused:
             await gateway.node.publish(channel, data)
         assert refused.value.code == code
+
+
+async def test_the_program_is_told_conflicts_and_repeats_as_clients_are():
+    async with serving() as gateway:
+        node = gateway.node
+        first = await node.publish("a", 1, idempotency_key="k", expected_offset=0)
+        assert await node.publish("a", 1, idempotency_key="k", expected_offset=0) == first
+        with pytest.raises(OffsetConflict) as refused:
+            await node.publish("a", 2, expected_offset=0)
+        assert (refused.value.epoch, refused.value.offset) == first
+
+
+async def test_the_program_publishes_a_batch_as_a_whole_or_not_at_all():
+    async with serving() as gateway:
+        drafts = [draft_from_value(1, key="k"), draft_from_value(b"2", expected_offset=1)]
+        places = await gateway.node.publish_batch("a", drafts)
+        assert [place.offset for place in places] == [1, 2]
+        with pytest.raises(OffsetConflict):
+            await gateway.node.publish_batch("a", drafts)
+        page = (await gateway.fetch("GET", "/channels/a/history")).json
+        assert untimed(page) == [
+            {"offset": 1, "data": 1, "key": "k"},
+            {"offset": 2, "data": "Mg==", "encoding": "base64"},
+        ]
+        with pytest.raises(MessageError) as refused:
+            await gateway.node.publish_batch("", drafts)
+        assert refused.value.code == "invalid_channel"
 
 
 async def test_a_head_above_the_configured_size_is_431():

@@ -161,7 +161,9 @@ def test_one_conflict_keeps_the_whole_batch_out_and_tells_what_comes_before():
     log = Log(last=3)
     error = log.refuse(draft(), draft(idempotency_key="k"), draft(expected_offset=3))
     assert (error.epoch, error.offset) == ("E", 3)
-    text = "expected offset 3, but the channel ends at 3 and 2 of this batch come before"
+    text = (
+        "expected offset 3, but the channel ends at 3 (at 5 with what is before it in this batch)"
+    )
     assert error.message == text
     assert log.publish(draft(idempotency_key="k")) == [4]
 
