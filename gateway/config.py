@@ -90,10 +90,16 @@ class SessionConfig(Section, frozen=True):
 class HeartbeatConfig(Section, frozen=True):
     """How a vanished client is noticed."""
 
-    # One sweep per interval: a peer that sent nothing for a whole interval is pinged, and one that
-    # stays silent for a whole interval after its ping is dropped. Below the 60 s idle limit of
-    # common proxies, with one ping to spare. An SSE stream gets a comment line at the same pace;
-    # its peer cannot answer, but a dead one fails the write.
+    # Every client hears from the gateway once per interval: below the 60 s idle limit of common
+    # proxies, with one ping to spare. A client that has vanished is gone within two intervals (and
+    # the 32nd of one, the sweep's grain) of what it last did, on every transport:
+    # - A WebSocket is pinged, and ended with 3000 when nothing was heard from one ping to the next.
+    # - An event stream gets a comment, which cannot be answered; the kernel drops the connection
+    #   when the comment is not acknowledged for an interval. Only Linux can (TCP_USER_TIMEOUT);
+    #   elsewhere its retransmissions end after some 15 minutes.
+    # - A long-poll ends by itself, after longpoll.max_timeout_s at the most.
+    # A client that is there but reads nothing for an interval, of what it has been sent, is ended:
+    # WebSockets with 3001. Reading some of it is enough.
     interval_s: Seconds = 25.0
 
 

@@ -15,7 +15,6 @@ from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
 from gateway.config import Config
-from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
@@ -29,6 +28,7 @@ from gateway.web.response import Response
 from gateway.web.runner import ServerRunner, TCPSite
 from gateway.web.server import ACCESS_LOGGER, Server
 from gateway.web.stream_response import StreamResponse
+from gateway.web.sweep import Sweep
 from protocol.codes import CloseCode, ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError
@@ -64,7 +64,7 @@ class Node:
         self._broker = self._make_broker()
         self.hub = Hub(self._broker, config.hub, loop.call_soon)
         await self._broker.start(self.hub.deliver)
-        self._heartbeat = Heartbeat(loop, config.heartbeat.interval_s)
+        self._heartbeat = Sweep(loop, config.heartbeat.interval_s)
         self._router = self._build_router()
         self._server = Server(
             self._router,
@@ -89,7 +89,6 @@ class Node:
         except UnicodeError:  # what looking a name up says of "a..b"
             await self._runner.cleanup()
             raise OSError(f"{listening.host[:80]!r} cannot be a host name") from None
-        self._heartbeat.start()
         self._chores = loop.create_task(self._do_chores())
 
     async def stop(self) -> None:
@@ -99,7 +98,6 @@ class Node:
             await site.stop()
         await self._send_sessions_away()
         await self._runner.cleanup()
-        self._heartbeat.stop()
         self._chores.cancel()
         await asyncio.wait([self._chores])
         await self._broker.stop()

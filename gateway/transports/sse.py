@@ -7,15 +7,16 @@ from weakref import WeakValueDictionary
 
 from gateway.answers import refuse_error
 from gateway.config import Config
-from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
 from gateway.query import Query
 from gateway.session import Positions, Session
 from gateway.stream import Stream
 from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
+from gateway.web.flow import count_unread_bytes, set_user_timeout
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.stream_response import StreamResponse
+from gateway.web.sweep import Sweep
 from gateway.web.takeover import TakeoverResponse
 from protocol import sse
 from protocol.codec import JSON
@@ -65,7 +66,7 @@ class EventStreamTransport:
         "_asyncio_transport",
         "_endpoint",
         "_has_begun",
-        "_stuck_bytes",
+        "_unread_bytes",
         "session",
         "write",
     )
@@ -77,7 +78,7 @@ class EventStreamTransport:
         self._asyncio_transport: AsyncioTransport = request.protocol.asyncio_transport
         self._asyncio_transport.set_write_buffer_limits(endpoint.config.sse.high_water_bytes)
         self._has_begun = False
-        self._stuck_bytes = 0  # what the socket had not taken at the last visit, while paused
+        self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self.write = self._asyncio_transport.write
         self.session = Session(self, endpoint.encoder_for(channels), cursor_channels=channels)
 
@@ -134,6 +135,7 @@ class EventStreamTransport:
 
     def resume_writing(self) -> None:
         """The socket has drained."""
+        self._unread_bytes = 0
         self._endpoint.hub.resume(self.session)
 
     def shutdown(self) -> None:
@@ -145,12 +147,12 @@ class EventStreamTransport:
     def beat(self) -> None:
         """Write a comment, which a vanished client fails; drop one that read nothing meanwhile."""
         if not self.session.is_paused:
-            self._stuck_bytes = 0
+            self._unread_bytes = 0
             self.write(sse.HEARTBEAT)
             return
-        stuck_bytes = self._stuck_bytes
-        self._stuck_bytes = self._asyncio_transport.get_write_buffer_size()
-        if stuck_bytes == self._stuck_bytes:
+        unread_bytes = count_unread_bytes(self._asyncio_transport)
+        before_bytes, self._unread_bytes = self._unread_bytes, unread_bytes
+        if 0 < before_bytes <= unread_bytes:
             self._endpoint.forget(self)
             self._asyncio_transport.abort()
 
@@ -158,7 +160,7 @@ class EventStreamTransport:
 class EventStreamEndpoint:
     """GET /sse: turns requests into event streams."""
 
-    def __init__(self, hub: Hub, heartbeat: Heartbeat, config: Config) -> None:
+    def __init__(self, hub: Hub, heartbeat: Sweep, config: Config) -> None:
         self.hub = hub
         self._heartbeat = heartbeat
         self.config = config
@@ -212,6 +214,8 @@ class EventStreamEndpoint:
         self, request: BaseRequest, streams: list[Stream], wanted: list[Wanted]
     ) -> StreamResponse:
         transport = EventStreamTransport(self, request, tuple(each.name for each in streams))
+        # A vanished machine acknowledges no comment; the sweep sees no more than that it was sent.
+        set_user_timeout(request.protocol.asyncio_transport, self.config.heartbeat.interval_s)
         response = TakeoverResponse(
             transport, headers=_HEADERS, first=sse.encode_retry(self.config.sse.retry_ms)
         )

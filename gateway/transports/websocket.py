@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from gateway.answers import refuse
 from gateway.commands import Commands
 from gateway.config import Config
-from gateway.heartbeat import Heartbeat
 from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
+from gateway.web.flow import count_unread_bytes
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
+from gateway.web.sweep import Sweep
 from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from protocol.codec import JSON, MSGPACK, SUBPROTOCOLS, Codec
@@ -53,9 +54,8 @@ class WebSocketTransport(Listener):
         "_codec",
         "_connection",
         "_endpoint",
-        "_is_pinged",
         "_opcode",
-        "_stuck_bytes",
+        "_unread_bytes",
         "session",
         "write",
     )
@@ -64,8 +64,7 @@ class WebSocketTransport(Listener):
         self._endpoint = endpoint
         self._codec = codec
         self._opcode = TEXT if codec.is_text else BINARY
-        self._is_pinged = False
-        self._stuck_bytes = 0  # what the socket had not taken at the last visit, while paused
+        self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self._connection = WebSocketConnection(
             request.protocol,
             self,
@@ -115,6 +114,7 @@ class WebSocketTransport(Listener):
 
     def on_resume_writing(self) -> None:
         """The socket has drained."""
+        self._unread_bytes = 0
         self._endpoint.hub.resume(self.session)
 
     def on_closed(self, code: int, reason: str, exc: Exception | None) -> None:
@@ -124,29 +124,27 @@ class WebSocketTransport(Listener):
     # --- Peer: what the heartbeat says ---
 
     def beat(self) -> None:
-        """Ping a peer that was silent for an interval; drop one that was silent after its ping.
+        """Ping the peer, unless nothing was heard since the last visit: end the session then.
 
         While it does not keep up, reading is the sign of life: a ping would wait behind the rest.
         """
         if self.session.is_paused:
-            stuck_bytes, self._stuck_bytes = self._stuck_bytes, self._connection.write_buffer_bytes
-            if stuck_bytes == self._stuck_bytes:
+            unread_bytes = count_unread_bytes(self._connection.asyncio_transport)
+            before_bytes, self._unread_bytes = self._unread_bytes, unread_bytes
+            if 0 < before_bytes <= unread_bytes:
                 self.disconnect(Disconnect.SLOW, "nothing was read for a whole interval")
         elif self._connection.heard:
-            self._stuck_bytes = 0
-            self._connection.heard = self._is_pinged = False
-        elif not self._is_pinged:
-            self._is_pinged = True
+            self._unread_bytes = 0
+            self._connection.heard = False
             self._connection.write(_PING)
         else:
-            self._endpoint.forget(self)
-            self._connection.abort()
+            self.disconnect(Disconnect.NO_HEARTBEAT, "nothing was heard for a whole interval")
 
 
 class WebSocketEndpoint:
     """GET /ws: upgrades requests into sessions."""
 
-    def __init__(self, hub: Hub, commands: Commands, heartbeat: Heartbeat, config: Config) -> None:
+    def __init__(self, hub: Hub, commands: Commands, heartbeat: Sweep, config: Config) -> None:
         self.hub = hub
         self.commands = commands
         self.config = config

@@ -14,6 +14,7 @@ from gateway.web.conversation import Conversation
 from gateway.web.flow import PeerLeft
 from gateway.web.seams import Receiver
 from gateway.web.settings import Shared
+from gateway.web.sweep import Sweeps
 from protocol.errors import StateError
 from protocol.http1 import RequestHead
 
@@ -146,6 +147,11 @@ class Connection(asyncio.Protocol):
     def is_last(self) -> bool:
         """Whether the connection closes after the request in hand, whatever its peer wants."""
         return self.conversation is None or self.conversation.is_last
+
+    @property
+    def sweeps(self) -> Sweeps:
+        """What visits connections at a period, shared by all of the server's."""
+        return self._owner.shared.sweeps
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the asyncio transport knows under name."""

@@ -1,8 +1,18 @@
 """Whether an asyncio transport takes more bytes, and the waiting until it does."""
 
 import asyncio
+import socket
+import sys
 from contextlib import suppress
 from typing import Final
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # Windows does not tell
+    ioctl = None  # type: ignore[assignment]
+
+_TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; RFC 5482
 
 # Writes in a row before others get the event loop: at most some milliseconds.
 WRITES_PER_TURN: Final = 64
@@ -20,6 +30,32 @@ def end_writing(asyncio_transport: asyncio.Transport) -> None:
     """Tell the peer that nothing follows what was written; it must be able to, so not over TLS."""
     with suppress(OSError):  # the peer has reset the connection, which asyncio is about to see
         asyncio_transport.write_eof()
+
+
+def count_unread_bytes(asyncio_transport: asyncio.Transport) -> int:
+    """Return how much of what was written the peer's machine has not taken.
+
+    The kernel's buffer is part of it where it tells: on a slow path that holds half a minute. For
+    heartbeats, which ask rarely: it is a system call.
+    """
+    endpoint = asyncio_transport.get_extra_info("socket")
+    kernel_bytes = 0
+    if ioctl is not None and endpoint is not None and endpoint.fileno() >= 0:
+        with suppress(OSError):
+            kernel_bytes = int.from_bytes(ioctl(endpoint, TIOCOUTQ, bytes(4)), sys.byteorder)
+    return asyncio_transport.get_write_buffer_size() + kernel_bytes
+
+
+def set_user_timeout(asyncio_transport: asyncio.Transport, timeout_s: float) -> None:
+    """Have the kernel drop the connection when the peer's machine takes nothing for timeout_s.
+
+    It is about what was written: nothing is found out while nothing is. Only Linux can; elsewhere,
+    and where the socket is none of TCP, it does nothing.
+    """
+    endpoint = asyncio_transport.get_extra_info("socket")
+    if endpoint is not None and _TCP_USER_TIMEOUT is not None:
+        with suppress(OSError):
+            endpoint.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(timeout_s * 1000))
 
 
 class WriteFlow:

@@ -8,6 +8,7 @@ from typing import TypedDict
 import msgspec
 
 from gateway.web.body.reader import READ_BUFFER_BYTES
+from gateway.web.sweep import Sweeps
 from protocol.http1 import HeadLimits
 
 
@@ -87,9 +88,9 @@ def _check_number(name: str, value: object) -> None:
 
 
 class Shared:
-    """What all connections of a server share: its options, its event loop and its clock."""
+    """What all connections of a server share: its options, event loop, clock and sweeps."""
 
-    __slots__ = ("context", "head_limits", "loop", "now", "settings")
+    __slots__ = ("context", "head_limits", "loop", "now", "settings", "sweeps")
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
         self.settings = settings
@@ -97,3 +98,4 @@ class Shared:
         self.loop = loop
         self.context = copy_context()  # in which requests begin
         self.now = loop.time()  # up to a second old
+        self.sweeps = Sweeps(loop)

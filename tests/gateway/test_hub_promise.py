@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.broker import Draft
 from gateway.config import ChannelsConfig, Config, HubConfig
-from gateway.heartbeat import Heartbeat
 from gateway.hub import Start
 from gateway.session import Encode
 from gateway.transports.longpoll import PollTransport
 from gateway.transports.sse import EventStreamEndpoint
 from gateway.transports.wanted import Wanted
+from gateway.web.sweep import Sweep
 from protocol.cursor import Position, decode_cursor
 from protocol.publication import Data
 from tests.gateway.world import (
@@ -84,7 +84,7 @@ class Promise(RuleBasedStateMachine):
             HubConfig(turn_deliveries=3, catch_up_bytes=150),
         )
         self.published: dict[tuple[str, str, int], str] = {}
-        heartbeat = Heartbeat(None, 25.0)  # never started: nobody is pinged here
+        heartbeat = Sweep(None, 25.0)  # nobody stands in it: nobody is pinged here
         self.endpoint = EventStreamEndpoint(self.world.hub, heartbeat, Config())
         self.clients = [Client(self.published) for _ in range(4)]
 

@@ -122,7 +122,7 @@ async def leftovers() -> Leftovers:
 async def test_a_node_that_nobody_came_to_leaves_nothing_behind(leftovers: Leftovers) -> None:
     node = Node(Config(**PATIENT))
     await node.start()
-    assert leftovers.timers
+    assert leftovers.tasks
     await node.stop()
     assert leftovers.everything == NOTHING
 

@@ -5,6 +5,7 @@ from collections import deque
 from typing import Final
 
 from gateway.web.flow import WriteFlow
+from gateway.web.sweep import Sweep
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from gateway.web.websocket.heartbeat import Heartbeat
 from gateway.web.websocket.message import CLOSED_MESSAGE, CLOSING_MESSAGE, WSMessage, WSMsgType
@@ -62,10 +63,10 @@ class Inbox(Listener):
         """Take connection, whose listener this is, before its first bytes."""
         self.connection = connection
 
-    def start_heartbeat(self, interval_s: float | None) -> None:
-        """Ping the peer every interval_s seconds, if that is a number, until the end."""
-        if interval_s and not self._is_ended:
-            self._heartbeat = Heartbeat(self.connection, interval_s)
+    def start_heartbeat(self, sweep: Sweep) -> None:
+        """Look after the peer at every visit of sweep, until the end."""
+        if not self._is_ended:
+            self._heartbeat = Heartbeat(self.connection, sweep)
 
     def take(self) -> WSMessage | None:
         """Return the oldest message, None where none waits; read on after the last."""

@@ -179,7 +179,8 @@ class WebSocketResponse(StreamResponse):
                 self._connection = connection
                 if agreement is not None:
                     self._outbox = Outbox(connection, agreement.server_window_bits)
-        self._inbox.start_heartbeat(self._heartbeat_s)
+        if self._heartbeat_s:
+            self._inbox.start_heartbeat(request.protocol.sweeps.find(self._heartbeat_s / 2))
         request.task.add_done_callback(self._on_handler_end)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
 
 import pytest
@@ -152,7 +153,9 @@ async def test_a_reader_that_goes_while_it_lags_comes_back_to_where_it_was():
 
 
 async def test_a_stream_of_which_nothing_is_read_is_dropped_and_comes_back_without_loss():
-    async with serving(heartbeat=HeartbeatConfig(interval_s=0.1)) as gateway:
+    # What the kernel still holds is lost with the connection, so the log has to have all of it.
+    channels = ChannelsConfig(history_count=100_000, history_bytes=100_000_000)
+    async with serving(heartbeat=HeartbeatConfig(interval_s=0.1), channels=channels) as gateway:
         stream = await gateway.event_stream(channel="a", receive_bytes=LITTLE_BYTES)
         epoch = (await stream.read())["epoch"]
         last = await stall(gateway, await subscribe(gateway))
@@ -167,6 +170,13 @@ async def test_a_stream_of_which_nothing_is_read_is_dropped_and_comes_back_witho
         while account.offset < last:
             account.add(await again.read())
         assert account.seen == list(range(1, last + 1))
+
+
+async def test_the_kernel_gives_a_vanished_reader_one_interval_to_acknowledge(gateway):
+    await gateway.event_stream(channel="a")
+    (connection,) = gateway.node._server.connections  # noqa: SLF001
+    kernel = connection.get_extra_info("socket")
+    assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
 
 
 # --- a reader that goes -------------------------------------------------------------------------

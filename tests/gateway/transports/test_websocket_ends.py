@@ -51,16 +51,19 @@ async def read_close(client: WebSocketClient) -> int:
 # --- heartbeat ----------------------------------------------------------------------------------
 
 
-async def test_a_silent_client_is_pinged_and_then_dropped():
-    async with serving(heartbeat=OFTEN) as gateway:
+async def test_a_silent_client_is_pinged_then_told_so_and_dropped():
+    async with serving(heartbeat=OFTEN, websocket=IMPATIENT) as gateway:
         client = await subscribe_raw(gateway)
         assert await client.read_frame() == (Opcode.PING, b"")
-        await client.read_end()
+        closing = await client.read()
+        assert (closing["type"], closing["code"], closing["reconnect"]) == ("closing", 3000, True)
+        assert await client.read_close_code() == 3000
         await gateway.wait_presence("a", 0)
+        await client.read_end()
 
 
 async def test_a_client_that_answers_pings_stays_while_silent_ones_go():
-    async with serving(heartbeat=OFTEN) as gateway:
+    async with serving(heartbeat=OFTEN, websocket=IMPATIENT) as gateway:
         answering = await subscribe(gateway)
         for _ in range(3):
             silent = await subscribe_raw(gateway)
@@ -79,8 +82,16 @@ async def test_a_command_is_as_good_an_answer_as_a_pong():
             assert await client.read() == {"type": "pong", "id": number}
 
 
-async def test_a_client_that_neither_reads_nor_sends_is_dropped():
+async def test_a_client_that_sends_but_is_quiet_in_between_hears_a_ping_at_every_interval():
     async with serving(heartbeat=OFTEN) as gateway:
+        client = await subscribe_raw(gateway)
+        for _ in range(4):
+            client.send_frame('{"type":"ping"}')
+            assert await client.read_frame() == (Opcode.PING, b"")
+
+
+async def test_a_client_that_neither_reads_nor_sends_is_dropped():
+    async with serving(heartbeat=OFTEN, websocket=IMPATIENT) as gateway:
         healthy = await subscribe(gateway)
         stalled = await subscribe_raw(gateway, receive_bytes=LITTLE_BYTES)
         async with bounded():

@@ -1,10 +1,15 @@
 """Writers wait while the asyncio transport is full, and hear when the peer is gone."""
 
 import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from gateway.web.flow import WriteFlow
+from gateway.web.flow import WriteFlow, count_unread_bytes, set_user_timeout
 
 
 @pytest.fixture
@@ -66,3 +71,56 @@ async def test_a_writer_that_is_cancelled_as_writing_resumes_disturbs_nobody(flo
     await asyncio.gather(first, second, return_exceptions=True)
     assert first.cancelled()
     assert second.exception() is None
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Any, socket.socket]]:
+    """Give the asyncio transport of one end of a connection, and the other end, which is idle."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    with peer:
+        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted)
+        yield transport, peer
+        transport.abort()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is known to tell")
+async def test_what_the_peers_machine_has_not_taken_counts_as_unread_in_whichever_buffer_it_is():
+    async with connected() as (transport, peer):
+        transport.write(b"taken")
+        while count_unread_bytes(transport):  # noqa: ASYNC110 - until it is acknowledged
+            await asyncio.sleep(0)
+        transport.write(bytes(32 << 20))
+        assert count_unread_bytes(transport) > transport.get_write_buffer_size() > 0
+        before = count_unread_bytes(transport)
+        peer.recv(8 << 20)
+        while count_unread_bytes(transport) >= before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")
+async def test_the_kernel_drops_a_connection_whose_peer_takes_nothing():
+    lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    class Stalled(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set_result(exc)
+
+    async with connected() as (transport, _peer):
+        transport.set_protocol(Stalled())
+        set_user_timeout(transport, 0.1)
+        transport.write(bytes(32 << 20))
+        assert isinstance(await lost, OSError)
+
+
+async def test_a_socket_that_is_none_of_tcp_is_left_as_it_is():
+    ours, peer = socket.socketpair()
+    with peer:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            asyncio.Protocol, ours
+        )
+        set_user_timeout(transport, 0.1)
+        assert count_unread_bytes(transport) == 0
+        transport.abort()

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 from gateway.web.server import Server
+from gateway.web.sweep import Sweeps
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from gateway.web.websocket.heartbeat import Heartbeat
 from protocol.frames import BINARY
@@ -40,10 +42,19 @@ class Ending(Listener):
 class Pinged:
     """A connection with a heartbeat, and the socket of its peer."""
 
-    def __init__(self, peer: socket.socket, connection: WebSocketConnection) -> None:
+    def __init__(
+        self, peer: socket.socket, connection: WebSocketConnection, sweeps: Sweeps
+    ) -> None:
         self.peer = peer
         self.connection = connection
-        self.heartbeat = Heartbeat(connection, INTERVAL_S)
+        self.heartbeat = Heartbeat(connection, sweeps.find(INTERVAL_S / 2))
+
+    async def wait_pinged(self) -> float:
+        """Return when the peer has its next ping, to within a tenth of a second."""
+        while (got := self.take()) != PING:
+            assert got == b""
+            await asyncio.sleep(0.1)
+        return asyncio.get_running_loop().time()
 
     def take(self, size: int = 1024) -> bytes:
         """Return what the peer has got since the last time."""
@@ -68,7 +79,7 @@ def run(scenario: Callable[[Pinged, Ending], Coroutine[Any, Any, None]]) -> None
             ending = Ending()
             connection = WebSocketConnection(accepted, ending, max_message_bytes=1024)
             accepted.upgrade(connection)
-            pinged = Pinged(peer, connection)
+            pinged = Pinged(peer, connection, accepted.sweeps)
             await scenario(pinged, ending)
             pinged.heartbeat.stop()
             connection.abort()
@@ -78,15 +89,26 @@ def run(scenario: Callable[[Pinged, Ending], Coroutine[Any, Any, None]]) -> None
         runner.run(main())
 
 
-def test_a_peer_that_answers_is_pinged_at_every_interval():
+def test_a_peer_that_only_answers_is_pinged_once_per_interval():
     async def scenario(pinged: Pinged, ending: Ending) -> None:
-        await asyncio.sleep(INTERVAL_S - 1)
+        times = [asyncio.get_running_loop().time()]
         for _ in range(5):
-            assert pinged.take() == b""
-            await asyncio.sleep(2)
-            assert pinged.take() == PING
+            times.append(await pinged.wait_pinged())
             pinged.peer.send(PONG)
-            await asyncio.sleep(INTERVAL_S - 2)
+        silences = [late - early for early, late in pairwise(times)]
+        assert 0 < silences[0] <= INTERVAL_S
+        assert {round(silence) for silence in silences[1:]} == {INTERVAL_S}
+        assert ending.end is None
+
+    run(scenario)
+
+
+def test_a_peer_that_sends_by_itself_is_not_pinged():
+    async def scenario(pinged: Pinged, ending: Ending) -> None:
+        for _ in range(20):
+            pinged.peer.send(b"\x81\x80" + KEY)
+            await asyncio.sleep(INTERVAL_S / 2 - 1)
+        assert pinged.take() == b""
         assert ending.end is None
 
     run(scenario)
@@ -94,10 +116,11 @@ def test_a_peer_that_answers_is_pinged_at_every_interval():
 
 def test_a_peer_that_is_silent_for_half_an_interval_after_a_ping_is_given_up():
     async def scenario(pinged: Pinged, ending: Ending) -> None:
-        await asyncio.sleep(INTERVAL_S * 1.5 + 1)
+        pinged_s = await pinged.wait_pinged()
+        await asyncio.sleep(INTERVAL_S / 2 + 1)
         assert ending.end is not None
         at_s, code, text = ending.end
-        assert round(at_s) == 30
+        assert round(at_s - pinged_s) == INTERVAL_S / 2
         assert (code, text) == (1006, "No PONG received after 10.0 seconds")
 
     run(scenario)
@@ -175,10 +198,11 @@ def test_a_heartbeat_that_was_stopped_neither_pings_nor_gives_up():
 
 def test_a_connection_that_closes_is_left_to_the_closing_handshake():
     async def scenario(pinged: Pinged, ending: Ending) -> None:
-        await asyncio.sleep(INTERVAL_S + 5)
+        await pinged.wait_pinged()
+        await asyncio.sleep(5)
         pinged.connection.close()
         await asyncio.sleep(7)
-        assert pinged.take() == PING + b"\x88\x02\x03\xe8"
+        assert pinged.take() == b"\x88\x02\x03\xe8"
         assert ending.end is None
 
     run(scenario)
