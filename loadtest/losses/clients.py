@@ -9,8 +9,6 @@ from loadtest.losses.verdict import Reader
 from loadtest.losses.visits import VISITS, Visit
 from protocol.cursor import Position
 
-# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
-_RECEIVE_BUFFER_BYTES: Final = 4096
 # Between two attempts while the gateway does not listen.
 _RETRY_S: Final = 0.05
 # A client without any progress for so long stands still although there is more.
@@ -83,7 +81,7 @@ class Client:
             elif whim < 0.6:
                 visit.disturb()
         if self._rng.random() < 0.3:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
+            visit.set_option(socket.SO_LINGER, _RESETTING)
 
     async def _begin_visit(self) -> Visit | None:
         """Return a visit whose request is on its way, None where the gateway cannot be reached."""
@@ -95,25 +93,13 @@ class Client:
         kind = self._rng.choice(kinds)
         host = f"{self._address[0]}:{self._address[1]}"
         try:
-            self._socket = await self._connect(loop)
             _, visit = await loop.create_connection(
-                lambda: kind(host, self._channels, self.reader, self._rng), sock=self._socket
+                lambda: kind(host, self._channels, self.reader, self._rng), *self._address
             )
         except OSError:
             await asyncio.sleep(_RETRY_S)
             return None
         return visit
-
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        try:
-            await loop.sock_connect(sock, self._address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     def _choose_s(self) -> float:
         """Return how long a whim takes: mostly short, at most max_stall_s."""
