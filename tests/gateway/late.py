@@ -127,7 +127,8 @@ class Front:
         api = API(Hub(self._broker, HubConfig(), loop.call_soon), self._broker)
         publish = PublishEndpoint(self._broker, self.config, lambda: self.now)
         routes = {"/publish": {"POST": publish}}
-        self._server = Server(Router(routes, {"history": api.history}, {}), access_log=None)
+        router = Router(routes, {"history": api.history}, {})
+        self._server = Server(router, handler_cancellation=True, access_log=None)
         self._listener = await loop.create_server(self._server, "127.0.0.1", 0)
         self.port = self._listener.sockets[0].getsockname()[1]
 

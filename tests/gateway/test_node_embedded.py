@@ -10,6 +10,7 @@ from gateway.node import Node
 from gateway.publishing import draft_from_value
 from protocol.errors import MessageError, OffsetConflict
 from tests.gateway.clients import bounded, serving, untimed
+from tests.gateway.late import LateBroker
 
 
 async def read_all(port: int, request: str) -> bytes:
@@ -76,6 +77,24 @@ async def test_the_program_publishes_a_batch_as_a_whole_or_not_at_all():
         with pytest.raises(MessageError) as refused:
             await gateway.node.publish_batch("", drafts)
         assert refused.value.code == "invalid_channel"
+
+
+async def test_a_program_that_gives_up_waiting_does_not_take_its_publication_back():
+    broker = LateBroker()
+
+    class NodeBeforeIt(Node):
+        def _make_broker(self):
+            return broker
+
+    node = NodeBeforeIt(Config(server=ServerConfig(port=0)))
+    await node.start()
+    publishing = asyncio.create_task(node.publish("a", 1))
+    await broker.wait_asked(1)
+    publishing.cancel()
+    await asyncio.wait([publishing])
+    await broker.answer()
+    assert (publishing.cancelled(), broker.near.publication_count) == (True, 1)
+    await node.stop()
 
 
 async def test_a_head_above_the_configured_size_is_431():
