@@ -71,8 +71,9 @@ class WebSocketConfig(Section, frozen=True):
     # How long a peer may take to answer our close frame; then the socket is dropped.
     close_timeout_s: Seconds = 10.0
     # What may wait in this process for one client before it counts as lagging; then it is fed from
-    # the log. One full TCP window of a slow link. The kernel's own send buffer, some megabytes on
-    # Linux, fills before it and is not counted.
+    # the log. One full TCP window of a slow link. As much again may wait in the kernel before it
+    # goes on its way (TCP_NOTSENT_LOWAT; where there is none, the send buffer's megabytes), and one
+    # turn may write a batch beyond it. Replies, pings and `closing` wait behind no more than that.
     high_water_bytes: Bytes = 64 * 1024
 
 

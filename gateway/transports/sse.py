@@ -12,7 +12,7 @@ from gateway.query import Query
 from gateway.session import Positions, Session
 from gateway.stream import Stream
 from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, read_wanted
-from gateway.web.flow import count_unread_bytes, set_user_timeout
+from gateway.web.flow import count_unread_bytes, limit_backlog, set_user_timeout
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from gateway.web.stream_response import StreamResponse
@@ -76,7 +76,7 @@ class EventStreamTransport:
     ) -> None:
         self._endpoint = endpoint
         self._asyncio_transport: AsyncioTransport = request.protocol.asyncio_transport
-        self._asyncio_transport.set_write_buffer_limits(endpoint.config.sse.high_water_bytes)
+        limit_backlog(self._asyncio_transport, endpoint.config.sse.high_water_bytes)
         self._has_begun = False
         self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self.write = self._asyncio_transport.write

@@ -10,7 +10,7 @@ from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
-from gateway.web.flow import count_unread_bytes
+from gateway.web.flow import count_unread_bytes, limit_backlog
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
 from gateway.web.sweep import Sweep
@@ -72,7 +72,7 @@ class WebSocketTransport(Listener):
             close_timeout_s=endpoint.config.websocket.close_timeout_s,
         )
         asyncio_transport = request.protocol.asyncio_transport
-        asyncio_transport.set_write_buffer_limits(endpoint.config.websocket.high_water_bytes)
+        limit_backlog(asyncio_transport, endpoint.config.websocket.high_water_bytes)
         # A batch goes straight to the socket: this is the call that fan-out consists of.
         self.write = asyncio_transport.write
         self.session = Session(self, ENCODERS[codec])

@@ -13,7 +13,7 @@ except ImportError:  # Windows does not tell
     ioctl = None  # type: ignore[assignment]
 
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux; RFC 5482
-
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux, macOS
 # Writes in a row before others get the event loop: at most some milliseconds.
 WRITES_PER_TURN: Final = 64
 
@@ -56,6 +56,21 @@ def set_user_timeout(asyncio_transport: asyncio.Transport, timeout_s: float) -> 
     if endpoint is not None and _TCP_USER_TIMEOUT is not None:
         with suppress(OSError):
             endpoint.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(timeout_s * 1000))
+
+
+def limit_backlog(asyncio_transport: asyncio.Transport, high_water_bytes: int) -> None:
+    """Have writing pause once more than high_water_bytes wait here, behind as many in the kernel.
+
+    Without a limit of its own the kernel takes megabytes for a peer that does not read, before
+    asyncio sees any of it wait, and whatever is written then comes after them. What is on its way
+    to the peer does not count, so a fast connection is as fast. Linux and macOS have it; elsewhere
+    the kernel's send buffer is what it is.
+    """
+    asyncio_transport.set_write_buffer_limits(high_water_bytes)
+    endpoint = asyncio_transport.get_extra_info("socket")
+    if _TCP_NOTSENT_LOWAT is not None and endpoint is not None:
+        with suppress(OSError):  # not a TCP socket, or gone
+            endpoint.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, high_water_bytes)
 
 
 class WriteFlow:

@@ -74,6 +74,9 @@ class ScriptedSocket:
     def set_write_buffer_limits(self, high: int) -> None:
         """Keep the capacity that the test has chosen."""
 
+    def get_extra_info(self, name: str) -> None:
+        """Have no socket."""
+
     def write(self, data: bytes) -> None:
         self.unread += data
         stream = self.stream

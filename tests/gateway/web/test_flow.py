@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.web.flow import WriteFlow, count_unread_bytes, set_user_timeout
+from gateway.web.flow import WriteFlow, count_unread_bytes, limit_backlog, set_user_timeout
 
 
 @pytest.fixture
@@ -122,5 +122,16 @@ async def test_a_socket_that_is_none_of_tcp_is_left_as_it_is():
             asyncio.Protocol, ours
         )
         set_user_timeout(transport, 0.1)
+        limit_backlog(transport, 1000)
+        assert transport.get_write_buffer_limits()[1] == 1000
         assert count_unread_bytes(transport) == 0
         transport.abort()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the kernel has no such limit")
+async def test_the_kernel_takes_little_for_a_peer_that_does_not_read():
+    async with connected() as (transport, _peer):
+        limit_backlog(transport, 65_536)
+        assert transport.get_write_buffer_limits()[1] == 65_536
+        endpoint = transport.get_extra_info("socket")
+        assert endpoint.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 65_536
