@@ -65,7 +65,9 @@ class Broker(Protocol):
         idempotency_key was used within the channel's window is not appended again and has the place
         of the first. Fails with OffsetConflict when the channel, with the drafts before, does not
         end at an expected_offset; with MessageError (limit_reached) when it would open one channel
-        too many; with MessageError (overloaded) when the log can take no more now.
+        too many; (overloaded) when the log can take no more now, or the channel remember no more
+        keys; (unsupported) for a key where it remembers none. Whoever waits shields the future:
+        what was handed in cannot be taken back.
         """
 
     def history(

@@ -129,7 +129,9 @@ class ChannelConfig(Section, frozen=True, kw_only=True):
     # other wish is answered with `invalid_field`.
     overflow: Overflow = "gap"
     allowed_overflows: tuple[Overflow, ...] = ("gap", "latest", "disconnect")
-    # How long an idempotency key is remembered: longer than a publisher goes on trying again.
+    # How long an idempotency key is remembered: longer than a publisher goes on trying again. It is
+    # kept where the log is, so without broker.data a restart forgets it. 0 remembers none, and a
+    # publication with a key is answered with `unsupported`.
     idempotency_window_s: SecondsOrZero = 300.0
     # Keys remembered of one channel, each some hundred bytes; a publication with one more is
     # answered with `overloaded`, because forgetting one early could publish twice.
