@@ -133,8 +133,8 @@ class ChannelConfig(Section, frozen=True, kw_only=True):
     # kept where the log is, so without broker.data a restart forgets it. 0 remembers none, and a
     # publication with a key is answered with `unsupported`.
     idempotency_window_s: SecondsOrZero = 300.0
-    # Keys remembered of one channel, each some hundred bytes; a publication with one more is
-    # answered with `overloaded`, because forgetting one early could publish twice.
+    # Keys remembered of one channel, each 260 bytes of max_log_bytes; a publication with one more
+    # is answered with `overloaded`, because forgetting one early could publish twice.
     max_idempotency_keys: CountOrZero = 10_000
     # Whether a `message` says when it was published; about 20 bytes each. History always does.
     message_time: bool = False
@@ -163,9 +163,9 @@ class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
     # with `limit_reached`.
     max_channels: Count = 1_000_000
     # Data, keys and tags in all logs together, whatever each may keep, with 200 bytes for each
-    # publication and 150 for each tag: what a small server has to spare. Once it is reached
-    # publications are answered with `overloaded`, because dropping history early would break what
-    # `subscribed` has reported.
+    # publication, 150 for each tag and 260 for each idempotency key: what a small server has to
+    # spare. Once it is reached publications are answered with `overloaded`, because dropping
+    # history early would break what `subscribed` has reported.
     max_log_bytes: Bytes = 1024 * 1024 * 1024
     # How long a channel that nobody uses and that keeps nothing remembers its epoch and its last
     # offset, so that a returning client learns whether it missed something; some hundred bytes

@@ -148,7 +148,8 @@ class MemoryBroker:
             stream.append(publication)
         if used:
             until = now + stream.config.idempotency_window_s
-            self._keys.setdefault(channel, IdempotencyKeys()).remember(used, until)
+            keys = self._keys.setdefault(channel, IdempotencyKeys(self._memory))
+            keys.remember(used, until)
         self.publication_count += len(publications)
         if publications and stream.delivered is not None and self._deliver is not None:
             self._deliver(stream)

@@ -130,6 +130,16 @@ async def test_a_channel_is_not_forgotten_while_it_remembers_a_key(bench):
     assert bench.place("x").epoch not in (first.epoch, again.epoch)
 
 
+async def test_keys_take_memory_of_the_logs_until_they_expire():
+    bench = await Bench(history_count=0, max_log_bytes=1000).start()
+    bench.publish("a", *"wxyz")
+    assert bench.broker.log_bytes > 1000
+    assert bench.refuse("b", Draft(Data(b"1"))).code == ErrorCode.OVERLOADED
+    bench.pass_time(WINDOW_S + 1)
+    assert bench.broker.log_bytes == 0
+    assert bench.publish("b", Draft(Data(b"1"))) == [1]
+
+
 async def test_the_bounds_of_keys_are_the_channels():
     prefix = PrefixConfig(prefix="b", max_idempotency_keys=1)
     bench = await Bench(prefixes=(prefix,)).start()

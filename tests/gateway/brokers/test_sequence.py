@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.broker import Draft
-from gateway.brokers.sequence import IdempotencyKeys, sequence
+from gateway.brokers.sequence import KEY_BYTES, IdempotencyKeys, sequence
 from gateway.config import ChannelConfig
+from gateway.stream import LogMemory
 from protocol.codes import ErrorCode
 from protocol.cursor import Position
 from protocol.errors import MessageError, OffsetConflict
@@ -25,7 +26,7 @@ class Log:
 
     def __init__(self, last=0, **bounds):
         self.config = ChannelConfig(**({"idempotency_window_s": WINDOW_S} | bounds))
-        self.keys = IdempotencyKeys()
+        self.keys = IdempotencyKeys(LogMemory())
         self.last = last
         self.now = NOW
         self.texts = ""
@@ -55,7 +56,9 @@ class Log:
 
 def test_drafts_become_publications_behind_the_end_with_all_they_carry():
     drafts = [draft("1", key="k", tags={"t": "u"}), draft("2", unechoed="s")]
-    publications, places, used = sequence(drafts, "E", 7, NOW, IdempotencyKeys(), ChannelConfig())
+    publications, places, used = sequence(
+        drafts, "E", 7, NOW, IdempotencyKeys(LogMemory()), ChannelConfig()
+    )
     assert publications == [
         Publication(8, Data(b"1"), NOW, "k", {"t": "u"}),
         Publication(9, Data(b"2"), NOW, unechoed="s"),
@@ -124,20 +127,34 @@ def test_where_no_keys_are_remembered_a_key_is_refused_rather_than_ignored(bound
 
 
 def test_keys_whose_publications_did_not_come_about_are_forgotten():
-    keys = IdempotencyKeys()
+    keys = IdempotencyKeys(LogMemory())
     keys.remember({"a": 1, "b": 2}, NOW)
     keys.forget(["b", "c"])
     assert (keys.find("a"), keys.find("b"), len(keys)) == (1, None, 1)
 
 
 def test_the_next_expiry_is_the_oldest_keys():
-    keys = IdempotencyKeys()
+    keys = IdempotencyKeys(LogMemory())
     assert keys.next_expiry is None
     keys.remember({"a": 1}, NOW)
     keys.remember({"b": 2}, NOW + 5)
     assert keys.next_expiry == NOW
     keys.expire(NOW)
     assert (keys.next_expiry, len(keys)) == (NOW + 5, 1)
+
+
+def test_keys_count_for_the_memory_of_logs_as_long_as_they_are_remembered():
+    memory = LogMemory()
+    keys, others = IdempotencyKeys(memory), IdempotencyKeys(memory)
+    keys.remember({"a": 1}, NOW)
+    keys.remember({"b": 2, "c": 3}, NOW + 1)
+    others.remember({"a": 1}, NOW)
+    assert memory.used_bytes == 4 * KEY_BYTES
+    keys.expire(NOW)
+    keys.forget(["c", "d"])
+    assert memory.used_bytes == 2 * KEY_BYTES
+    keys.clear()
+    assert (memory.used_bytes, len(keys)) == (KEY_BYTES, 0)
 
 
 # --- expected offsets ---------------------------------------------------------------------------
