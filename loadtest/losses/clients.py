@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from typing import Final
+from typing import Any, Final
 
 from loadtest.losses.verdict import Reader
 from loadtest.losses.visits import VISITS, Visit
@@ -11,10 +11,13 @@ from protocol.cursor import Position
 
 # Between two attempts while the gateway does not listen.
 _RETRY_S: Final = 0.05
+# How many visits end as if the client's host had vanished.
+_RESET_SHARE: Final = 0.3
 # A client without any progress for so long stands still although there is more.
 _PATIENCE_S: Final = 10.0
-# SO_LINGER on, with no time: closing resets the connection, as a vanished host's does.
-_RESETTING: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
+# Set before connecting, so that segments fit.
+_RECEIVE_BUFFER_BYTES: Final = 4096
 
 
 class Client:
@@ -34,16 +37,15 @@ class Client:
         self._rng = rng
         self._max_stall_s = max_stall_s
 
-    async def roam(self) -> None:
-        """Visit, and stay away, until cancelled."""
-        while True:
+    async def roam(self, ending: asyncio.Event) -> None:
+        """Visit, and stay away, until ending is set."""
+        over = asyncio.create_task(ending.wait())
+        while not over.done():
             visit = await self._begin_visit()
             if visit is not None:
-                try:
-                    await self._spend(visit)
-                finally:
-                    visit.asyncio_transport.abort()
-            await asyncio.sleep(self._choose_s())
+                await self._spend(visit, over)
+                visit.leave(by_reset=self._rng.random() < _RESET_SHARE)
+            await asyncio.wait([over], timeout=self._choose_s())
 
     async def catch_up(self, ends: dict[str, Position]) -> None:
         """Visit until the client stands at the ends of its channels, or gets no further."""
@@ -58,30 +60,32 @@ class Client:
                 elif loop.time() - since >= _PATIENCE_S:
                     break
             if visit is not None:
-                visit.asyncio_transport.abort()
+                visit.leave(by_reset=False)
         self.reader.finish({channel: ends[channel] for channel in self._channels})
 
     def _has_reached(self, ends: dict[str, Position]) -> bool:
         return all(self.reader.positions.get(each) == ends[each] for each in self._channels)
 
-    async def _spend(self, visit: Visit) -> None:
-        """Read for a while, stalling and disturbing now and then; sometimes leave by a reset."""
+    async def _spend(self, visit: Visit, over: "asyncio.Task[bool]") -> None:
+        """Read for a while, stalling and disturbing now and then, at most until over is done."""
         loop = asyncio.get_running_loop()
         leave_at = loop.time() + self._choose_s() * 3
-        while not visit.ended.done() and loop.time() < leave_at:
-            await asyncio.wait([visit.ended], timeout=self._choose_s())
-            if visit.ended.done():
-                return
+        while loop.time() < leave_at and await self._pass_time(visit, over):
             whim = self._rng.random()
             if whim < 0.3:
                 visit.asyncio_transport.pause_reading()
-                await asyncio.wait([visit.ended], timeout=self._choose_s())
-                if not visit.asyncio_transport.is_closing():
+                if await self._pass_time(visit, over):
                     visit.asyncio_transport.resume_reading()
             elif whim < 0.6:
                 visit.disturb()
-        if self._rng.random() < 0.3:
-            visit.set_option(socket.SO_LINGER, _RESETTING)
+
+    async def _pass_time(self, visit: Visit, over: "asyncio.Task[bool]") -> bool:
+        """Return after a while whether the visit goes on."""
+        ends: list[asyncio.Future[Any]] = [visit.ended, over]
+        done, _ = await asyncio.wait(
+            ends, timeout=self._choose_s(), return_when=asyncio.FIRST_COMPLETED
+        )
+        return not done and not visit.asyncio_transport.is_closing()
 
     async def _begin_visit(self) -> Visit | None:
         """Return a visit whose request is on its way, None where the gateway cannot be reached."""
@@ -93,13 +97,25 @@ class Client:
         kind = self._rng.choice(kinds)
         host = f"{self._address[0]}:{self._address[1]}"
         try:
+            sock = await self._connect(loop)
             _, visit = await loop.create_connection(
-                lambda: kind(host, self._channels, self.reader, self._rng), *self._address
+                lambda: kind(host, self._channels, self.reader, self._rng), sock=sock
             )
         except OSError:
             await asyncio.sleep(_RETRY_S)
             return None
         return visit
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        try:
+            await loop.sock_connect(sock, self._address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _choose_s(self) -> float:
         """Return how long a whim takes: mostly short, at most max_stall_s."""

@@ -115,7 +115,7 @@ class Losses:
         except asyncio.CancelledError:
             return True
         finally:
-            await _cancel([reporting])
+            reporting.cancel()
             if self._gateway is not None:
                 await self._gateway.stop()
                 self._judge_log(self._gateway)
@@ -147,7 +147,7 @@ class Losses:
     async def _disturb(self) -> None:
         """Have clients roam and publishers publish, with restarts in between, then end both."""
         ending = asyncio.Event()
-        roaming = [_start(client.roam()) for client in self._clients]
+        roaming = [_start(client.roam(ending)) for client in self._clients]
         publishing = [
             _start(self._publish(number, ending))
             for number in range(1, self._options.publishers + 1)
@@ -162,8 +162,7 @@ class Losses:
             pass
         finally:
             ending.set()
-            await _cancel(roaming)
-            await asyncio.wait([restarting, *publishing])
+            await asyncio.gather(restarting, *roaming, *publishing)
 
     def _publish(self, number: int, ending: asyncio.Event) -> Coroutine[Any, Any, None]:
         rng = random.Random(self._rng.random())
@@ -222,14 +221,6 @@ class Losses:
 
 def _start(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     return asyncio.get_running_loop().create_task(coroutine)
-
-
-async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _read_target(target: str) -> tuple[str, int]:

@@ -30,8 +30,8 @@ from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_masked_frame
 POSTPONING_ERRORS: Final = frozenset({"overloaded", "shutting_down", "rate_limited"})
 # RFC 6455 section 5.3 wants unpredictable keys because of proxies, which do not stand in between.
 MASKING_KEY: Final = b"\x12\x34\x56\x78"
-# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
-_RECEIVE_BUFFER_BYTES: Final = 4096
+# SO_LINGER on, with no time: closing resets the connection.
+_RESETTING: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 # What a poll asks for; short, so that clients at the end of a log come and go as well.
 _POLL_TIMEOUT_S: Final = 2
 
@@ -55,7 +55,6 @@ class Visit(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Ask for what the client misses."""
         self.asyncio_transport = transport
-        self.set_option(socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         self._reader.begin_visit(self.transport_name)
         self._open()
 
@@ -72,11 +71,12 @@ class Visit(asyncio.Protocol):
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def set_option(self, option: int, value: int | bytes) -> None:
-        """Set an option of the socket, where it is still open."""
-        if not self.asyncio_transport.is_closing():
+    def leave(self, *, by_reset: bool) -> None:
+        """End the visit at once; by a reset it looks as if the client's host had vanished."""
+        if by_reset and not self.asyncio_transport.is_closing():
             sock = self.asyncio_transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, option, value)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
+        self.asyncio_transport.abort()
 
     def disturb(self) -> None:
         """Do what this transport allows in the middle of a visit, and clients rarely do."""
