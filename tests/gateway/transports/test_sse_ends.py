@@ -14,6 +14,7 @@ from tests.gateway.clients import (
     EventStream,
     Gateway,
     WebSocketClient,
+    bounded,
     publish_read_by,
     serving,
     stall,
@@ -158,8 +159,10 @@ async def test_a_stream_of_which_nothing_is_read_is_dropped_and_comes_back_witho
     async with serving(heartbeat=HeartbeatConfig(interval_s=0.1), channels=channels) as gateway:
         stream = await gateway.event_stream(channel="a", receive_bytes=LITTLE_BYTES)
         epoch = (await stream.read())["epoch"]
-        last = await stall(gateway, await subscribe(gateway))
-        await gateway.wait_presence("a", 1)
+        healthy = await subscribe(gateway)
+        async with bounded():
+            while len(gateway.node.hub.sessions) > 1:
+                last = await publish_read_by(gateway, healthy)
         account = Account()
         with suppress(ConnectionError, asyncio.IncompleteReadError, json.JSONDecodeError):
             while push := await stream.read():
