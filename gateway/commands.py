@@ -3,10 +3,13 @@
 from asyncio import Future
 from collections.abc import Callable
 from itertools import islice
+from math import ceil
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from gateway.allowance import Allowance
 from gateway.broker import Broker, Draft
 from gateway.config import SessionConfig
 from gateway.errors import BrokerUnavailable
@@ -40,6 +43,9 @@ from protocol.publication import MAX_CHANNEL_BYTES, check_channel
 
 T = TypeVar("T")
 
+# What a client is told to wait that was ended for its haste: longer than a session's burst takes to
+# be there again, so that a new session is no way around it.
+HASTY_RETRY_AFTER_MS: Final = 5000
 # How many members of a channel one reply names; count tells the whole.
 PRESENCE_LIMIT: Final = 1000
 # How much data one history reply holds at most; its cursor leads to the rest.
@@ -50,8 +56,15 @@ class Commands:
     """Obeys the commands of sessions; every failure becomes an `error` and harms nobody else."""
 
     def __init__(
-        self, hub: Hub, broker: Broker, config: SessionConfig, *, may_publish: bool = True
+        self,
+        hub: Hub,
+        broker: Broker,
+        config: SessionConfig,
+        *,
+        may_publish: bool = True,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        self._clock = clock
         self._may_publish = may_publish
         self._hub = hub
         self._broker = broker
@@ -59,20 +72,21 @@ class Commands:
 
     def receive(self, session: Session, codec: Codec, message: str | bytes) -> None:
         """Obey the command that message holds, or tell the client what is wrong with it."""
+        allowance = session.allowance
+        if allowance is None:
+            allowance = session.allowance = Allowance(self._config)
+        wait_s = allowance.take(len(message), self._clock())
         try:
             command = codec.decode_command(message)
             session.error_count = 0
         except MessageError as error:
-            self._refuse(session, error)
-            session.error_count += 1
-            if session.error_count > self._config.max_errors:
-                session.transport.disconnect(
-                    Disconnect.TOO_MANY_ERRORS,
-                    f"more than {self._config.max_errors} malformed commands in a row",
-                )
+            self._refuse_malformed(session, error)
             return
         try:
-            HANDLERS[type(command)](self, session, codec, command)
+            if wait_s:
+                self._refuse_hasty(session, allowance, wait_s)
+            else:
+                HANDLERS[type(command)](self, session, codec, command)
         except MessageError as error:
             error.command_id = command.id
             self._refuse(session, error)
@@ -172,6 +186,27 @@ class Commands:
 
     # --- outcomes ---
 
+    def _refuse_malformed(self, session: Session, error: MessageError) -> None:
+        self._refuse(session, error)
+        session.error_count += 1
+        if session.error_count > self._config.max_errors:
+            session.transport.disconnect(
+                Disconnect.TOO_MANY_ERRORS,
+                f"more than {self._config.max_errors} malformed commands in a row",
+            )
+
+    def _refuse_hasty(self, session: Session, allowance: Allowance, wait_s: float) -> None:
+        """Raise MessageError for a command above the rates, or end the session of many."""
+        if allowance.refused_count > self._config.max_rate_errors:
+            text = f"more than {self._config.max_rate_errors} commands above the rate"
+            session.transport.disconnect(
+                Disconnect.RATE_LIMITED, text, retry_after_ms=HASTY_RETRY_AFTER_MS
+            )
+            return
+        text = "more commands, or bytes of them, than a session may send"
+        retry_after_ms = ceil(wait_s * 1000)
+        raise MessageError(ErrorCode.RATE_LIMITED, text, retry_after_ms=retry_after_ms)
+
     def _check_room(self, session: Session, channel: str) -> None:
         """Raise MessageError unless session may subscribe to channel."""
         if channel in session.subscriptions:
@@ -202,8 +237,20 @@ class Commands:
 
         if future.done():
             finish(future)
-        else:
-            future.add_done_callback(finish)
+            return
+        allowance = session.allowance
+        assert allowance is not None  # it came with the first command
+        allowance.pending_count += 1
+        if allowance.pending_count == self._config.max_pending:
+            session.transport.pause_reading()
+
+        def finish_late(finished: "Future[T]") -> None:
+            allowance.pending_count -= 1
+            if allowance.pending_count == self._config.max_pending // 2:
+                session.transport.resume_reading()
+            finish(finished)
+
+        future.add_done_callback(finish_late)
 
     def _reply(self, session: Session, command: Command, reply: Push) -> None:
         """Answer a command that has an id, unless its session has ended meanwhile."""

@@ -86,6 +86,24 @@ class SessionConfig(Section, frozen=True):
     # Malformed commands before the session is ended with 3500: a confused client should stop, not
     # loop.
     max_errors: Count = 100
+    # Commands per second, and how many may come at once; 0 is no limit. More than a client of a
+    # user sends, or a back end that publishes hundreds per second; as many at once as a returning
+    # session needs to subscribe to max_subscriptions channels, twice. A third of what one core can
+    # obey at the very least, so that one session cannot have it to itself. Beyond it a command is
+    # not obeyed, but answered with `rate_limited` and when to try again.
+    commands_per_s: CountOrZero = 1000
+    commands_burst: Count = 2000
+    # The same for the bytes of the messages that bring them (characters, where they are JSON): a
+    # thousand commands of 4 KiB, and at once so much as 128 commands of the largest size.
+    bytes_per_s: CountOrZero = 4 * 1024 * 1024
+    bytes_burst: Count = 8 * 1024 * 1024
+    # How many more commands may be refused for that than are obeyed, before the session is ended
+    # with 3002. A client that sends without waiting for replies meets some hundreds before it can
+    # hear of the first; who goes on is not listening.
+    max_rate_errors: Count = 1000
+    # Commands of one session that wait for the broker, each with its data. At so many its socket is
+    # not read until half of them are done, so that a slow broker slows its publishers.
+    max_pending: Count = 256
 
 
 class HeartbeatConfig(Section, frozen=True):

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.allowance import Allowance
 from gateway.stream import GapReason, Stream
 from protocol.cursor import Position
 from protocol.messages import Overflow, Push
@@ -28,6 +29,12 @@ class Transport(Protocol):
 
     def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Tell the client why (`closing`), then close politely."""
+
+    def pause_reading(self) -> None:
+        """Take no more commands until resume_reading; nothing where a transport takes none."""
+
+    def resume_reading(self) -> None:
+        """Take back pause_reading; does nothing where there was none."""
 
 
 class Latest(NamedTuple):
@@ -89,6 +96,7 @@ class Session:
     """
 
     __slots__ = (
+        "allowance",
         "cursor_channels",
         "encode",
         "error_count",
@@ -115,6 +123,7 @@ class Session:
         self.subscriptions: dict[str, Subscription] = {}
         self.is_paused = False
         self.error_count = 0
+        self.allowance: Allowance | None = None  # None until the first command
 
     def position_of(self, channel: str) -> Position:
         """Return where this session stands in a channel that it is subscribed to."""

@@ -70,6 +70,12 @@ class PollTransport:
         self._is_ended = True
         self._grow(0)
 
+    def pause_reading(self) -> None:
+        """Do nothing: a poll brings no commands."""
+
+    def resume_reading(self) -> None:
+        """Do nothing, either."""
+
     # --- what the endpoint asks ---
 
     async def wait_grown(self) -> None:

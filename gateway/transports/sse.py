@@ -103,6 +103,12 @@ class EventStreamTransport:
         self._endpoint.forget(self)
         self._asyncio_transport.close()
 
+    def pause_reading(self) -> None:
+        """Do nothing: an event stream brings no commands."""
+
+    def resume_reading(self) -> None:
+        """Do nothing, either."""
+
     def begin(self, streams: list[Stream], wanted: list[Wanted]) -> None:
         """Subscribe to all streams, tell the client from where, and begin to read on."""
         for stream, (_, start, overflow) in zip(streams, wanted, strict=True):

@@ -98,6 +98,14 @@ class WebSocketTransport(Listener):
         self._endpoint.forget(self)
         self._connection.close(code, reason)
 
+    def pause_reading(self) -> None:
+        """Obey nothing more, and leave what comes in the socket, until resume_reading."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take back pause_reading."""
+        self._connection.resume_reading()
+
     # --- Listener: what the connection says ---
 
     def on_message(self, opcode: int, data: str | bytes) -> None:

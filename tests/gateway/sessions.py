@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import msgpack
@@ -34,6 +35,8 @@ class Client:
         self.codec = codec
         self.unread = b""
         self.disconnects: list[int] = []
+        self.retry_after_ms: int | None = None
+        self.is_reading_paused = False
         encode: Encode = encode_json if codec is JSON else encode_msgpack
         self.session = Session(self, encode, user)
         gateway.hub.attach(self.session)
@@ -46,7 +49,14 @@ class Client:
 
     def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         self.disconnects.append(code)
+        self.retry_after_ms = retry_after_ms
         self.gateway.hub.detach(self.session)
+
+    def pause_reading(self) -> None:
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_reading_paused = False
 
     def send_bytes(self, message: str | bytes) -> None:
         self.gateway.commands.receive(self.session, self.codec, message)
@@ -75,11 +85,17 @@ class Client:
 class Gateway:
     """A hub, a broker and the commands; turns run when a client reads."""
 
-    def __init__(self, broker: Broker | None = None, **limits: int) -> None:
+    def __init__(
+        self,
+        broker: Broker | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
+        **limits: int,
+    ) -> None:
         self.turns: list[Callable[[], None]] = []
         self.broker = broker or MemoryBroker(ChannelsConfig(), clock=lambda: 1e9)
         self.hub = Hub(self.broker, HubConfig(), self.turns.append)
-        self.commands = Commands(self.hub, self.broker, SessionConfig(**limits))
+        self.commands = Commands(self.hub, self.broker, SessionConfig(**limits), clock=clock)
 
     async def start(self) -> "Gateway":
         await self.broker.start(self.hub.deliver)

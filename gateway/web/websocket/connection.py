@@ -26,7 +26,7 @@ CLOSE_TIMEOUT_S: Final = 10.0
 
 # Why reading pauses, as bits.
 BACKLOG: Final = 1  # the peer does not read
-OWNER: Final = 2  # the listener asked for it
+OWNER: Final = 2  # the listener asked for it; events wait, too
 TURN: Final = 4  # events wait for the next turn of the event loop
 
 
@@ -234,14 +234,18 @@ class WebSocketConnection:
         self.asyncio_transport.abort()
 
     def pause_reading(self) -> None:
-        """Leave what the peer sends in the socket until resume_reading; not once closing."""
+        """Act on nothing more, and leave what comes in the socket, until resume_reading; not once
+        closing.
+        """
         self._hold(OWNER)
 
     def resume_reading(self) -> None:
         """Take back pause_reading."""
-        self._release(OWNER)
-        if self._websocket.is_behind and not self._waiting:
+        is_behind = bool(self._waiting) or self._websocket.is_behind
+        if self._holds == OWNER and is_behind:  # which comes before what is still in the socket
+            self._holds |= TURN
             asyncio.get_running_loop().call_soon(self._go_on)
+        self._release(OWNER)
 
     def data_received(self, data: bytes) -> None:
         """Act on what data completes: messages to the listener, control frames answered.
@@ -305,6 +309,8 @@ class WebSocketConnection:
                 continue  # the rest is dropped, unless it is the peer's close frame
             if self.is_writing_paused and self.write_buffer_bytes > MAX_BACKLOG_BYTES:
                 why = BACKLOG
+            elif self._holds & OWNER:
+                break
             elif count == MESSAGES_PER_TURN and self._waiting:
                 why = TURN
                 asyncio.get_running_loop().call_soon(self._go_on)
@@ -319,15 +325,12 @@ class WebSocketConnection:
             self._release((BACKLOG | TURN) & ~why)
 
     def _go_on(self) -> None:
-        """Act on events that waited; not while the peer does not read.
-
-        What is still compressed waits for the listener, too: it would take more room than it does.
-        """
-        is_behind = self._websocket.is_behind and not self._waiting
-        if self._holds & BACKLOG or (self._holds & OWNER and is_behind):
+        """Act on events that waited; not while the peer does not read, or the listener pauses."""
+        if self._holds & (BACKLOG | OWNER):
+            self._holds &= ~TURN
             return
         try:
-            if is_behind:
+            if self._websocket.is_behind and not self._waiting:
                 self._waiting = self._websocket.feed(b"")[::-1]
             self._act()
         except BaseException as error:  # as asyncio does where data_received raises

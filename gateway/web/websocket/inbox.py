@@ -13,9 +13,9 @@ from protocol.codes import CloseCode
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, MAX_SHORT_BYTES, TEXT
 
-# Messages that nobody has received yet, as aiohttp bounds them. Above it reading pauses, so that
-# the peer waits; what one read brought is taken in whole. It goes on when all are received: then it
-# is not switched for every message, and only putting counts.
+# Messages that nobody has received yet, as aiohttp bounds them. Above it nothing more is taken, so
+# that the peer waits. It goes on when all are received: then it is not switched for every message,
+# and only putting counts.
 MAX_INBOX_BYTES: Final = 128 * 1024
 # What an empty message takes: the tuple, the object in it, its place in the queue.
 MESSAGE_OVERHEAD_BYTES: Final = 128

@@ -580,6 +580,27 @@ async def test_bytes_that_arrive_while_messages_wait_come_behind_them():
     assert recorder.heard[-1] == ("closed", 1001, "", None)
 
 
+async def test_a_listener_that_pauses_gets_nothing_more_until_it_resumes_and_then_in_order():
+    transport, websocket, recorder = upgraded()
+    recorder.act = lambda opcode, data: websocket.pause_reading()
+    transport.feed(numbered(0, 3 * MESSAGES_PER_TURN))
+    for count in range(1, 6):
+        await turn()
+        assert numbers(recorder) == list(range(count))
+        assert not transport.reads
+        websocket.resume_reading()
+        websocket.resume_reading()
+        assert not transport.reads  # what is there comes first
+    recorder.act = lambda opcode, data: None
+    await turn()
+    await turn()
+    await turn()
+    await turn()
+    assert transport.reads
+    transport.feed(numbered(3 * MESSAGES_PER_TURN, 200))
+    assert numbers(recorder) == list(range(200))
+
+
 async def test_replies_that_are_not_read_stay_bounded_however_many_commands_came_at_once():
     peer, websocket, recorder = upgraded()
     recorder.act = lambda opcode, data: websocket.send(BINARY, b"x" * 50_000)
