@@ -8,6 +8,7 @@ to a bound, until nobody reads on any more.
 import sys
 from bisect import bisect_right
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from gateway.config import ChannelConfig, HubConfig
@@ -121,13 +122,15 @@ class Reader:
         if first > subscription.offset + 1:
             missing = Missing(subscription.offset + 1, first - 1, reason)
             subscription.offset = missing.last
-            session.push(self.gap(stream, missing))
+            with suppress(RuntimeError):  # as in Channel.write_batches
+                session.push(self.gap(stream, missing))
         if first > last:
             return _NOTHING
         chunk = self._chunk(session, stream, subscription.offset, last, budget)
         subscription.offset = chunk.last
         if chunk.data:
-            subscription.write(chunk.data)
+            with suppress(RuntimeError):
+                subscription.write(chunk.data)
         budget.deliveries -= max(chunk.publication_count, len(chunk.data) // _DELIVERY_BYTES)
         return chunk
 
