@@ -13,9 +13,9 @@ from protocol.codes import ErrorCode
 from protocol.errors import MessageError
 from protocol.publication import check_channel
 
-# How many publications one page of a history has, where the request does not say, and at most.
-DEFAULT_HISTORY_COUNT = 100
-MAX_HISTORY_COUNT = 1000
+# How many publications, or members, a page has where the request does not say, and at most.
+DEFAULT_COUNT = 100
+MAX_COUNT = 1000
 
 
 class API:
@@ -30,12 +30,11 @@ class API:
         try:
             check_channel(channel)
             query = Query(request.rel_url.raw_query_string, ("cursor", "limit", "reverse"))
-            limit = query.one("limit")
             cursor = query.one("cursor")
             page = await self._broker.history(
                 channel,
                 None if cursor is None else position_in(cursor, channel),
-                limit=DEFAULT_HISTORY_COUNT if limit is None else _read_limit(limit),
+                limit=_read_limit(query, at_least=1),
                 max_bytes=HISTORY_BYTES,
                 is_reverse=_read_flag("reverse", query.one("reverse")),
             )
@@ -46,17 +45,22 @@ class API:
         return answer_push(history_page(JSON, channel, page))
 
     async def presence(self, request: BaseRequest, channel: str) -> Response:
-        """Answer who is subscribed to channel now."""
+        """Answer a page of who is subscribed to channel now: `limit` and `cursor` choose it."""
         try:
             check_channel(channel)
-            Query(request.rel_url.raw_query_string, ())
+            query = Query(request.rel_url.raw_query_string, ("cursor", "limit"))
+            limit = _read_limit(query, at_least=0)
+            page = presence_page(self._hub, channel, limit=limit, cursor=query.one("cursor"))
         except MessageError as error:
             return refuse_error(error)
-        return answer_push(presence_page(self._hub, channel))
+        return answer_push(page)
 
 
-def _read_limit(text: str) -> int:
-    return read_integer("limit", text, at_least=1, at_most=MAX_HISTORY_COUNT)
+def _read_limit(query: Query, *, at_least: int) -> int:
+    text = query.one("limit")
+    if text is None:
+        return DEFAULT_COUNT
+    return read_integer("limit", text, at_least=at_least, at_most=MAX_COUNT)
 
 
 def _read_flag(name: str, text: str | None) -> bool:

@@ -2,7 +2,6 @@
 
 from asyncio import Future
 from collections.abc import Callable
-from itertools import islice
 from math import ceil
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -26,7 +25,6 @@ from protocol.messages import (
     Command,
     History,
     HistoryPage,
-    Member,
     Ping,
     Pong,
     Presence,
@@ -46,8 +44,6 @@ T = TypeVar("T")
 # What a client is told to wait that was ended for its haste: longer than a session's burst takes to
 # be there again, so that a new session is no way around it.
 HASTY_RETRY_AFTER_MS: Final = 5000
-# How many members of a channel one reply names; count tells the whole.
-PRESENCE_LIMIT: Final = 1000
 # How much data one history reply holds at most; its cursor leads to the rest.
 HISTORY_BYTES: Final = 1024 * 1024
 
@@ -178,7 +174,8 @@ class Commands:
         check_channel(command.channel)
         if command.id is None:
             return
-        self._reply(session, command, presence_page(self._hub, command.channel))
+        page = presence_page(self._hub, command.channel, limit=command.limit, cursor=command.cursor)
+        self._reply(session, command, page)
 
     def ping(self, session: Session, codec: Codec, command: Ping) -> None:
         """Reply `pong`."""
@@ -295,14 +292,9 @@ def history_page(codec: Codec, channel: str, page: Page) -> HistoryPage:
     )
 
 
-def presence_page(hub: Hub, channel: str) -> PresencePage:
-    """Return who is subscribed to channel on this node, at most PRESENCE_LIMIT of them by name."""
-    subscribed = hub.channels.get(channel)
-    if subscribed is None:
-        return PresencePage(channel=channel, count=0, members=[])
-    sessions = (each.session for each in islice(subscribed, PRESENCE_LIMIT))
-    members = [Member(session.id, session.user) for session in sessions]
-    return PresencePage(channel=channel, count=subscribed.subscriber_count, members=members)
+def presence_page(hub: Hub, channel: str, *, limit: int, cursor: str | None) -> PresencePage:
+    """Return how many are subscribed to channel on this node, and up to limit of them."""
+    return hub.presence.page(channel, hub.channels.get(channel), limit=limit, cursor=cursor)
 
 
 def _start_of(command: Subscribe) -> Start:

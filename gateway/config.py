@@ -156,7 +156,8 @@ class ChannelConfig(Section, frozen=True, kw_only=True):
     max_idempotency_keys: CountOrZero = 10_000
     # Whether a `message` says when it was published; about 20 bytes each. History always does.
     message_time: bool = False
-    # Whether subscribers are told who comes and goes. Off, because most channels are not rooms.
+    # Whether subscribers are told who comes and goes, within [presence]. Off, because most channels
+    # are not rooms. About 16 bytes for each subscription.
     joined_left: bool = False
     # Whether two sessions of one user are one member or two. A session without user is always one.
     presence: Literal["session", "user"] = "session"
@@ -246,6 +247,22 @@ class HubConfig(Section, frozen=True):
     catch_up_bytes: Bytes = 64 * 1024
 
 
+class PresenceConfig(Section, frozen=True):
+    """How much is told of who comes and goes, where a channel has joined_left."""
+
+    # How long a channel rests after it has told changes, the first of which it tells at once. Four
+    # times a second is as often as a list of names on a screen is worth redrawing.
+    interval_s: Seconds = 0.25
+    # Changes told by name after a rest; beyond it subscribers are told the count alone, in one
+    # unasked `presence`. More names in a quarter of a second nobody reads.
+    max_names: CountOrZero = 100
+    # Names times subscribers after a rest; beyond it the count alone is told, too: a name is some
+    # 100 bytes, so this is 1 MB. A channel with more subscribers than this rests longer, in
+    # proportion: 100,000 are told the count every 2.5 s, for which a write to each takes a fifth of
+    # a processor.
+    max_deliveries: Count = 10_000
+
+
 class SseConfig(Section, frozen=True):
     """What an EventSource is told."""
 
@@ -304,6 +321,7 @@ class Config(Section, frozen=True):
     publish: PublishConfig = PublishConfig()
     broker: BrokerConfig = BrokerConfig()
     hub: HubConfig = HubConfig()
+    presence: PresenceConfig = PresenceConfig()
     sse: SseConfig = SseConfig()
     longpoll: LongpollConfig = LongpollConfig()
     auth: AuthConfig = AuthConfig()

@@ -19,6 +19,7 @@ from typing import Final
 from gateway.broker import Broker
 from gateway.channel import Channel
 from gateway.config import HubConfig
+from gateway.presence import Presence
 from gateway.reading import Budget, Reader, lagging
 from gateway.session import Latest, Session, Subscription
 from gateway.stream import Missing, Stream
@@ -39,7 +40,10 @@ Start = Position | int | None
 class Hub:
     """All sessions and channels of one node; nothing here waits, and all runs in the loop."""
 
-    def __init__(self, broker: Broker, config: HubConfig, call_soon: CallSoon) -> None:
+    def __init__(
+        self, broker: Broker, config: HubConfig, call_soon: CallSoon, presence: Presence
+    ) -> None:
+        self.presence = presence
         self.sessions: set[Session] = set()
         self.channels: dict[str, Channel] = {}
         self.delivery_count = 0
@@ -94,6 +98,7 @@ class Hub:
     def resume(self, session: Session) -> None:
         """Read on for a session whose socket takes more again."""
         session.is_paused = False
+        self.presence.resumed(session)
         if session in self.sessions:
             self.start(session)
 
@@ -140,6 +145,7 @@ class Hub:
         session.subscriptions[stream.name] = subscription
         self.subscription_count += 1
         channel.add_lagging(subscription)
+        self.presence.joined(channel, session)
         before = Position(stream.epoch, offset if missing is None else missing.first - 1)
         subscribed = Subscribed(
             channel=stream.name,
@@ -165,6 +171,7 @@ class Hub:
         subscription = session.subscriptions.pop(channel)
         self.subscription_count -= 1
         self.channels[channel].remove(subscription)
+        self.presence.left(self.channels[channel], session)
         if self.channels[channel].is_empty:
             del self.channels[channel]
             self._let_go(channel)

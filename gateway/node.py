@@ -18,6 +18,7 @@ from gateway.config import Config
 from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
+from gateway.presence import Presence
 from gateway.publishing import PublishEndpoint, draft_from_value
 from gateway.router import Methods, Router
 from gateway.transports.longpoll import PollEndpoint
@@ -62,7 +63,8 @@ class Node:
         config = self.config
         loop = asyncio.get_running_loop()
         self._broker = self._make_broker()
-        self.hub = Hub(self._broker, config.hub, loop.call_soon)
+        presence = Presence(config.presence, loop.call_soon, loop.call_later)
+        self.hub = Hub(self._broker, config.hub, loop.call_soon, presence)
         await self._broker.start(self.hub.deliver)
         self._heartbeat = Sweep(loop, config.heartbeat.interval_s)
         self._router = self._build_router()

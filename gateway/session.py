@@ -17,9 +17,19 @@ Positions = Callable[[str], Position]
 # batch for all subscribers that share it: the function's identity is the key.
 Encode = Callable[[Stream, Sequence[Publication], Positions], bytes]
 
+# A push as bytes for one kind of client; made once for all subscribers that share the function.
+EncodePush = Callable[[Push], bytes]
+
 
 class Transport(Protocol):
     """How a session reaches its client: WebSocket, SSE or long-poll."""
+
+    @property
+    def encode_push(self) -> EncodePush | None:
+        """How pushes that many sessions get are encoded; None for a session of one answer.
+
+        Such a session is not present in its channels, and is not told who is.
+        """
 
     def write(self, data: bytes) -> None:
         """Write a batch that the session's encode returned; data is shared, and never copied."""

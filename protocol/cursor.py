@@ -1,9 +1,10 @@
-"""Positions in several channels <-> one opaque string.
+"""Positions in several channels <-> one opaque string; and places in a list of members <-> another.
 
 Layout, version 1: the byte 1; per channel its name, its epoch (each as length and UTF-8) and its
 offset; then the CRC-32 of all that, big-endian. Integers are LEB128 varints; the whole is base64url
 without padding. The check finds cursors that were cut or altered by accident; it does not
-authenticate, because a cursor grants nothing.
+authenticate, because a cursor grants nothing. Those of presence hold, between the byte 2 and the
+check, the id of a session, or behind the byte 3 the name of a user.
 """
 
 import base64
@@ -16,9 +17,15 @@ from protocol.codes import ErrorCode
 from protocol.errors import MessageError
 
 VERSION: Final = 1
+_AFTER_SESSION: Final = 2
+_AFTER_USER: Final = 3
 MAX_OFFSET: Final = 2**63 - 1  # what every client language and database holds in a signed integer
 # 100 channels with the longest names are below 30 KiB; a longer string is no cursor of ours.
 MAX_CURSOR_CHARS: Final = 64 * 1024
+
+
+# A place in a list of members: a user and "", or "" and the id of a session without user.
+MemberKey = tuple[str, str]
 
 
 class Position(NamedTuple):
@@ -35,8 +42,7 @@ def encode_cursor(positions: Mapping[str, Position]) -> str:
         for text in (channel.encode(), position.epoch.encode()):
             body += _encode_varint(len(text)) + text
         body += _encode_varint(position.offset)
-    body += crc32(body).to_bytes(4, "big")
-    return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+    return _seal(body)
 
 
 def decode_cursor(cursor: str) -> dict[str, Position]:
@@ -44,6 +50,46 @@ def decode_cursor(cursor: str) -> dict[str, Position]:
 
     Raises MessageError (invalid_cursor) for anything that encode_cursor did not return.
     """
+    body = _open(cursor)
+    if body[0] != VERSION:
+        _refuse(f"its version is {body[0]}, not {VERSION}")
+    positions = _read_positions(body)
+    if encode_cursor(positions) != cursor:
+        _refuse("it is not in its canonical form")
+    return positions
+
+
+def encode_member_cursor(after: MemberKey) -> str:
+    """Return the cursor of the members behind after."""
+    user, session = after
+    return _seal(bytes((_AFTER_USER if user else _AFTER_SESSION,)) + (user or session).encode())
+
+
+def decode_member_cursor(cursor: str) -> MemberKey:
+    """Return where the members behind cursor begin.
+
+    Raises MessageError (invalid_cursor) for anything that encode_member_cursor did not return.
+    """
+    body = _open(cursor)
+    if body[0] not in (_AFTER_SESSION, _AFTER_USER) or len(body) == 1:
+        _refuse("it is not one of presence")
+    try:
+        text = body[1:].decode()
+    except UnicodeDecodeError:
+        _refuse("its content is malformed")
+    after = ("", text) if body[0] == _AFTER_SESSION else (text, "")
+    if encode_member_cursor(after) != cursor:
+        _refuse("it is not in its canonical form")
+    return after
+
+
+def _seal(body: bytes | bytearray) -> str:
+    whole = body + crc32(body).to_bytes(4, "big")
+    return base64.urlsafe_b64encode(whole).rstrip(b"=").decode()
+
+
+def _open(cursor: str) -> bytes:
+    """Return what _seal was given, at least one byte."""
     if not cursor or len(cursor) > MAX_CURSOR_CHARS:
         _refuse("it is empty" if not cursor else "it is too long")
     try:
@@ -54,12 +100,7 @@ def decode_cursor(cursor: str) -> dict[str, Position]:
     body, check = whole[:-4], whole[-4:]
     if len(whole) < 5 or crc32(body).to_bytes(4, "big") != check:
         _refuse("its checksum does not match")
-    if body[0] != VERSION:
-        _refuse(f"its version is {body[0]}, not {VERSION}")
-    positions = _read_positions(body)
-    if encode_cursor(positions) != cursor:
-        _refuse("it is not in its canonical form")
-    return positions
+    return body
 
 
 def _read_positions(body: bytes) -> dict[str, Position]:

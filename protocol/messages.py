@@ -218,7 +218,7 @@ class HistoryPage(Push, tag="history", frozen=True):
 
 
 class Member(Struct, omit_defaults=True, frozen=True):
-    """One session that is subscribed to a channel."""
+    """One member of a channel: a session, or a user with one of its sessions."""
 
     session: str
     user: str | None = None
@@ -227,7 +227,7 @@ class Member(Struct, omit_defaults=True, frozen=True):
 class PresencePage(Push, tag="presence", frozen=True):
     """How many are subscribed to channel, and some of them; cursor continues, None at the end.
 
-    Unasked, with the count alone: more came and went than are told by `joined` and `left`.
+    Unasked, with the count alone: others came and went than were told by `joined` and `left`.
     """
 
     channel: str
@@ -237,17 +237,25 @@ class PresencePage(Push, tag="presence", frozen=True):
 
 
 class Joined(Push, tag="joined", frozen=True):
-    """Somebody subscribed to channel: a session, or a user with the first of its sessions."""
+    """Somebody subscribed to channel: a session, or a user with the first of its sessions.
+
+    count is how many are subscribed now. Whoever knows the member already has nothing to add.
+    """
 
     channel: str
+    count: int
     session: str
     user: str | None = None
 
 
 class Left(Push, tag="left", frozen=True):
-    """Somebody is subscribed to channel no longer: a session, or a user with its last session."""
+    """Somebody is subscribed to channel no longer: a session, or a user with its last session.
+
+    count is how many are subscribed now. Whoever does not know the member has nothing to remove.
+    """
 
     channel: str
+    count: int
     session: str
     user: str | None = None
 

@@ -42,6 +42,8 @@ def encode_items(stream: Stream, publications: Sequence[Publication], _: Positio
 class PollTransport:
     """Collects what one poll will be answered with, up to max_bytes."""
 
+    encode_push = None
+
     def __init__(self, hub: Hub, max_bytes: int) -> None:
         self._hub = hub
         self._max_bytes = max_bytes

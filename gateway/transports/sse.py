@@ -33,6 +33,11 @@ _HEADERS: Final = {
 }
 
 
+def encode_push(push: Push) -> bytes:
+    """Return push as an event without id: it moves no position."""
+    return sse.encode_event(JSON.encode(push), event=str(push.__struct_config__.tag))
+
+
 class EventEncoder:
     """Publications as events whose ids are the cursor over all channels of a stream.
 
@@ -70,6 +75,7 @@ class EventStreamTransport:
         "session",
         "write",
     )
+    encode_push = staticmethod(encode_push)
 
     def __init__(
         self, endpoint: "EventStreamEndpoint", request: BaseRequest, channels: tuple[str, ...]

@@ -8,7 +8,7 @@ from gateway.commands import Commands
 from gateway.config import Config
 from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
-from gateway.session import Encode, Positions, Session
+from gateway.session import Encode, EncodePush, Positions, Session
 from gateway.stream import Stream
 from gateway.web.flow import count_unread_bytes, limit_backlog
 from gateway.web.request import BaseRequest
@@ -44,7 +44,20 @@ def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Posit
     )
 
 
-ENCODERS: dict[Codec, Encode] = {JSON: encode_json, MSGPACK: encode_msgpack}
+def encode_json_push(push: Push) -> bytes:
+    """Return push as one JSON text frame."""
+    return encode_frame(TEXT, JSON.encode(push))
+
+
+def encode_msgpack_push(push: Push) -> bytes:
+    """Return push as one MessagePack binary frame."""
+    return encode_frame(BINARY, MSGPACK.encode(push))
+
+
+ENCODERS: dict[Codec, tuple[Encode, EncodePush]] = {
+    JSON: (encode_json, encode_json_push),
+    MSGPACK: (encode_msgpack, encode_msgpack_push),
+}
 
 
 class WebSocketTransport(Listener):
@@ -54,8 +67,8 @@ class WebSocketTransport(Listener):
         "_codec",
         "_connection",
         "_endpoint",
-        "_opcode",
         "_unread_bytes",
+        "encode_push",
         "session",
         "write",
     )
@@ -63,7 +76,7 @@ class WebSocketTransport(Listener):
     def __init__(self, endpoint: "WebSocketEndpoint", request: BaseRequest, codec: Codec) -> None:
         self._endpoint = endpoint
         self._codec = codec
-        self._opcode = TEXT if codec.is_text else BINARY
+        encode, self.encode_push = ENCODERS[codec]
         self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self._connection = WebSocketConnection(
             request.protocol,
@@ -75,22 +88,18 @@ class WebSocketTransport(Listener):
         limit_backlog(asyncio_transport, endpoint.config.websocket.high_water_bytes)
         # A batch goes straight to the socket: this is the call that fan-out consists of.
         self.write = asyncio_transport.write
-        self.session = Session(self, ENCODERS[codec])
+        self.session = Session(self, encode)
 
     @property
     def connection(self) -> WebSocketConnection:
         """What the connection's bytes go to after the upgrade."""
         return self._connection
 
-    def encode(self, push: Push) -> bytes:
-        """Return push as one frame."""
-        return encode_frame(self._opcode, self._codec.encode(push))
-
     # --- Transport: what the session says ---
 
     def push(self, push: Push, positions: Positions) -> None:
         """Write one push or reply."""
-        self._connection.write(self.encode(push))
+        self._connection.write(self.encode_push(push))
 
     def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Say `closing`, then start the closing handshake; the session ends now."""
@@ -191,7 +200,7 @@ class WebSocketEndpoint:
             protocol=PROTOCOL_VERSION,
         )
         response = TakeoverResponse(
-            transport.connection, status=101, headers=headers, first=transport.encode(welcome)
+            transport.connection, status=101, headers=headers, first=transport.encode_push(welcome)
         )
         try:
             await response.prepare(request)

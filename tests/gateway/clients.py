@@ -1,7 +1,6 @@
 """A running gateway and clients of it, over real sockets and with none of the gateway's own codecs.
 
-Whatever waits here waits for an event and for no longer than PATIENCE_S, so that a failing test
-ends.
+Whatever waits here waits for an event, and no longer than PATIENCE_S: a failing test ends.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgpack
@@ -44,7 +43,7 @@ def bounded() -> asyncio.Timeout:
 
 def untimed(page: Push) -> list[Push]:
     """Return the publications of a history page without their times, each of which it has."""
-    records: list[Push] = page["publications"]
+    records = page["publications"]
     assert all(record["time"] > 0 for record in records)
     return [{name: each for name, each in record.items() if name != "time"} for record in records]
 
@@ -186,8 +185,7 @@ class RawWebSocket(Socket):
         """Return the next push; anything but text is a mistake."""
         opcode, payload = await self.read_frame()
         assert opcode == Opcode.TEXT, (opcode, payload)
-        push: Push = json.loads(payload)
-        return push
+        return cast(Push, json.loads(payload))
 
     async def read_close_code(self) -> int:
         """Return the code of the next close frame; what comes before it is dropped."""
@@ -201,8 +199,7 @@ S = TypeVar("S", bound=Socket)
 
 def encode_frame(payload: str | bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
     """Return one whole frame as a client has to send it."""
-    data = payload.encode() if isinstance(payload, str) else payload
-    return Frame(opcode, data).serialize(mask=True)
+    return Frame(opcode, payload.encode() if type(payload) is str else payload).serialize(mask=True)
 
 
 class WebSocketClient:
@@ -238,8 +235,7 @@ class WebSocketClient:
         async with bounded():
             message = await self.connection.recv()
         assert isinstance(message, str) is self.is_json
-        push: Push = json.loads(message) if self.is_json else msgpack.unpackb(message)
-        return push
+        return cast(Push, json.loads(message) if self.is_json else msgpack.unpackb(message))
 
 
 class Gateway:
@@ -270,27 +266,35 @@ class Gateway:
     async def get(self, path: str, **parameters: Any) -> Reply:
         return await self.fetch("GET", f"{path}?{urlencode(parameters, doseq=True)}")
 
-    async def publish(self, channel: str, *data: Any) -> list[dict[str, Any]]:
+    async def publish(self, channel: str, *data: Any) -> list[Push]:
         """Publish each of data in one request; return their places."""
         batch = json.dumps([{"channel": channel, "data": each} for each in data])
         reply = await self.fetch("POST", "/publish", body=batch.encode())
         assert reply.status == 200, reply.body
-        places: list[dict[str, Any]] = reply.json
-        return places
+        return cast("list[Push]", reply.json)
 
-    async def poll(self, **parameters: Any) -> dict[str, Any]:
+    async def poll(self, **parameters: Any) -> Push:
         reply = await self.get("/poll", **parameters)
         assert reply.status == 200, reply.body
-        answer: dict[str, Any] = reply.json
-        return answer
+        return cast(Push, reply.json)
 
     async def wait_presence(self, channel: str, count: int) -> None:
-        """Return when so many sessions are subscribed to channel."""
+        """Return when channel has so many members; polls are none."""
+        path = f"/channels/{quote(channel, safe='')}/presence"
         async with bounded():
-            while True:
-                reply = await self.fetch("GET", f"/channels/{quote(channel, safe='')}/presence")
-                if reply.json["count"] == count:
-                    return
+            while (await self.get(path, limit=0)).json["count"] != count:
+                pass
+
+    async def count_subscriptions(self) -> int:
+        """Return how many there are in all channels, those of polls included."""
+        metrics = (await self.get("/metrics")).body
+        return int(metrics.partition(b"\ngateway_subscriptions ")[2].split()[0])
+
+    async def wait_subscriptions(self, count: int) -> None:
+        """Return when there are so many subscriptions in all channels."""
+        async with bounded():
+            while await self.count_subscriptions() != count:
+                pass
 
     # --- transports ---
 

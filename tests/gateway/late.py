@@ -17,6 +17,7 @@ from gateway.stream import Page, Stream
 from gateway.web.server import Server
 from protocol.cursor import Position
 from tests.gateway.clients import bounded
+from tests.gateway.sessions import quiet_presence
 
 Act = Callable[[], asyncio.Future[Any]]
 
@@ -124,7 +125,8 @@ class Front:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        api = API(Hub(self._broker, HubConfig(), loop.call_soon), self._broker)
+        hub = Hub(self._broker, HubConfig(), loop.call_soon, quiet_presence(loop.call_soon))
+        api = API(hub, self._broker)
         publish = PublishEndpoint(self._broker, self.config, lambda: self.now)
         routes = {"/publish": {"POST": publish}}
         router = Router(routes, {"history": api.history}, {})

@@ -10,9 +10,10 @@ import msgpack
 from gateway.broker import Broker
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
-from gateway.config import ChannelsConfig, HubConfig, SessionConfig
+from gateway.config import ChannelsConfig, HubConfig, PresenceConfig, SessionConfig
 from gateway.hub import Hub
-from gateway.session import Encode, Positions, Session
+from gateway.presence import CallSoon, Presence
+from gateway.session import Encode, EncodePush, Positions, Session
 from gateway.stream import Stream
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.messages import Push
@@ -27,6 +28,15 @@ def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Posit
     return b"".join([MSGPACK.encode_message(stream.name, each) for each in publications])
 
 
+def quiet_presence(call_soon: CallSoon) -> Presence:
+    """Return a presence of channels that do not tell who comes and goes."""
+
+    def call_later(delay_s: float, callback: Callable[[], None]) -> None:
+        raise AssertionError("no channel here rests from telling")
+
+    return Presence(PresenceConfig(), call_soon, call_later)
+
+
 class Client:
     """A session on a scripted transport, and what it says and hears as plain values."""
 
@@ -38,6 +48,7 @@ class Client:
         self.retry_after_ms: int | None = None
         self.is_reading_paused = False
         encode: Encode = encode_json if codec is JSON else encode_msgpack
+        self.encode_push: EncodePush = codec.encode
         self.session = Session(self, encode, user)
         gateway.hub.attach(self.session)
 
@@ -94,7 +105,8 @@ class Gateway:
     ) -> None:
         self.turns: list[Callable[[], None]] = []
         self.broker = broker or MemoryBroker(ChannelsConfig(), clock=lambda: 1e9)
-        self.hub = Hub(self.broker, HubConfig(), self.turns.append)
+        presence = quiet_presence(self.turns.append)
+        self.hub = Hub(self.broker, HubConfig(), self.turns.append, presence)
         self.commands = Commands(self.hub, self.broker, SessionConfig(**limits), clock=clock)
 
     async def start(self) -> "Gateway":

@@ -151,8 +151,37 @@ async def test_presence_tells_who_is_subscribed_now_on_any_transport(gateway: Ga
     await gateway.wait_presence("a", 0)
 
 
-async def test_presence_takes_no_parameters(gateway: Gateway) -> None:
-    assert is_refusal(await gateway.get("/channels/a/presence", limit=1), "invalid_field")
+async def test_presence_comes_in_pages(gateway: Gateway) -> None:
+    for _ in range(3):
+        await (await gateway.websocket()).ask(type="subscribe", channel="a")
+    assert (await gateway.get("/channels/a/presence", limit=0)).json == {
+        "type": "presence",
+        "channel": "a",
+        "count": 3,
+    }
+    first = (await gateway.get("/channels/a/presence", limit=2)).json
+    last = (await gateway.get("/channels/a/presence", limit=2, cursor=first["cursor"])).json
+    assert (first["count"], last["count"]) == (3, 3)
+    assert "cursor" not in last
+    sessions = [each["session"] for each in first["members"] + last["members"]]
+    assert len(set(sessions)) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"limit": 1001}, "invalid_field"),
+        ({"limit": -1}, "invalid_field"),
+        ({"limit": ["1", "2"]}, "invalid_field"),
+        ({"reverse": "true"}, "invalid_field"),
+        ({"cursor": "AQ"}, "invalid_cursor"),
+        ({"cursor": ""}, "invalid_cursor"),
+    ],
+)
+async def test_presence_refuses_what_it_does_not_know(
+    gateway: Gateway, parameters: dict[str, Any], code: str
+) -> None:
+    assert is_refusal(await gateway.get("/channels/a/presence", **parameters), code)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])

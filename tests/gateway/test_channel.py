@@ -32,6 +32,8 @@ def encode_offsets_too(stream: Stream, publications: Sequence[Publication], _: P
 class ScriptedTransport:
     """Keeps what it is given; each write first does what the test wants to happen meanwhile."""
 
+    encode_push = None
+
     def __init__(self) -> None:
         self.given: list[int] = []
         self.write_count = 0

@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.brokers.memory import MemoryBroker
-from gateway.commands import PRESENCE_LIMIT
 from gateway.config import ChannelsConfig
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.cursor import Position, encode_cursor
@@ -84,9 +83,36 @@ async def test_presence_names_who_is_subscribed_now(gateway: Gateway, codec: Cod
     ]
 
 
-async def test_presence_names_only_so_many_but_counts_all(gateway: Gateway) -> None:
-    clients = [Client(gateway, JSON) for _ in range(PRESENCE_LIMIT + 1)]
+async def test_presence_comes_in_pages_and_counts_all_in_each(
+    gateway: Gateway, client: Client
+) -> None:
+    clients = [Client(gateway, JSON) for _ in range(7)]
     for each in clients:
         each.send("subscribe", channel="a")
-    reply = clients[0].ask("presence", channel="a")
-    assert (reply["count"], len(reply["members"])) == (PRESENCE_LIMIT + 1, PRESENCE_LIMIT)
+    pages = [client.ask("presence", channel="a", limit=3)]
+    while "cursor" in pages[-1]:
+        pages.append(client.ask("presence", channel="a", limit=3, cursor=pages[-1]["cursor"]))
+    assert [len(page["members"]) for page in pages] == [3, 3, 1]
+    assert [page["count"] for page in pages] == [7, 7, 7]
+    named = [member["session"] for page in pages for member in page["members"]]
+    assert sorted(named) == sorted(each.session.id for each in clients)
+
+
+async def test_presence_without_members_is_the_count_alone(
+    gateway: Gateway, client: Client
+) -> None:
+    for count in range(2):
+        page = client.ask("presence", channel="a", limit=0)
+        assert page == {"type": "presence", "id": 7, "channel": "a", "count": count}
+        client.send("subscribe", channel="a")
+
+
+@pytest.mark.parametrize("channel", ["a", "nobody is here"])
+async def test_presence_refuses_a_cursor_that_is_none_of_its_own(
+    gateway: Gateway, client: Client, channel: str
+) -> None:
+    client.send("subscribe", channel="a")
+    of_history = encode_cursor({"a": Position("E", 1)})
+    for cursor in ("", "!", "AQ", of_history):
+        reply = client.ask("presence", channel=channel, cursor=cursor)
+        assert (reply["type"], reply["code"]) == ("error", "invalid_cursor")

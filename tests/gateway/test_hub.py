@@ -17,6 +17,7 @@ from protocol.cursor import Position, decode_cursor
 from protocol.errors import MessageError
 from protocol.messages import Push
 from protocol.publication import Data, Publication
+from tests.gateway.sessions import quiet_presence
 from tests.gateway.world import CHANNELS, ScriptedTransport, World, encode_lines
 
 
@@ -214,7 +215,8 @@ async def test_a_poll_that_ends_in_the_middle_of_a_flush_has_the_cursor_of_what_
 ):
     callbacks: list[Callable[[], None]] = []
     broker = MemoryBroker(ChannelsConfig())
-    hub = Hub(broker, HubConfig(turn_deliveries=1), callbacks.append)
+    call_soon = callbacks.append
+    hub = Hub(broker, HubConfig(turn_deliveries=1), call_soon, quiet_presence(call_soon))
     await broker.start(hub.deliver)
     polls = [PollTransport(hub, 1000) for _ in range(2)]
     for poll in polls:

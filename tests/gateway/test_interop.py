@@ -294,7 +294,7 @@ async def test_one_cursor_over_several_channels_goes_from_transport_to_transport
 async def test_a_client_that_breaks_every_rule_disturbs_nobody(gateway):
     followers = [await come(gateway, kind, {}) for kind in FOLLOWERS]
     waiting = asyncio.gather(*(follower.read() for follower in followers))
-    await gateway.wait_presence("a", len(followers))
+    await gateway.wait_subscriptions(len(followers))
     rubbish = [b"\0" * 1000, b"GET /sse?channel=%zz HTTP/1.1\r\n\r\n", b"POST /publish\r\n\r\n"]
     for wire in rubbish:
         client: Socket = await gateway.open()

@@ -128,7 +128,7 @@ async def test_two_hundred_clients_are_told_before_the_process_ends(serving, num
             *await asyncio.gather(*[open_event_stream(clients) for _ in range(50)]),
             *await asyncio.gather(*[begin_poll(clients) for _ in range(50)]),
         ]
-        await clients.wait_presence("polled", 50)
+        await clients.wait_subscriptions(200)
         process.signal(number)
         assert await asyncio.gather(*map(is_told, everybody)) == [True] * 200
         assert await process.wait_end() == (0, "")

@@ -13,6 +13,7 @@ from gateway.stream import Stream
 from protocol.cursor import Position
 from protocol.messages import Pong, Push
 from protocol.publication import Data, Publication
+from tests.gateway.sessions import quiet_presence
 
 
 def encode_nothing(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
@@ -21,6 +22,8 @@ def encode_nothing(stream: Stream, publications: Sequence[Publication], _: Posit
 
 class ScriptedTransport:
     """Keeps what it is given."""
+
+    encode_push = None
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -42,7 +45,8 @@ class Node:
     def __init__(self, **limits: int) -> None:
         self.turns: list[Callable[[], None]] = []
         self.broker = MemoryBroker(ChannelsConfig())
-        self.hub = Hub(self.broker, HubConfig(**limits), self.turns.append)
+        call_soon = self.turns.append
+        self.hub = Hub(self.broker, HubConfig(**limits), call_soon, quiet_presence(call_soon))
 
     async def join(self, *channels: str) -> Session:
         """Return a session that has subscribed to channels from now."""

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
-from gateway.config import ChannelsConfig, HubConfig
+from gateway.config import ChannelsConfig, HubConfig, PresenceConfig
 from gateway.hub import Hub, Start
+from gateway.presence import Presence
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
 from gateway.transports.sse import EventStreamEndpoint, EventStreamTransport
@@ -33,15 +34,24 @@ def encode_more_lines(stream: Stream, publications: Sequence[Publication], _: Po
     return encode_lines(stream, publications, _)
 
 
+def encode_push_line(push: Push) -> bytes:
+    """Stands for the encoding of pushes that goes with these."""
+    return JSON.encode(push) + b"\n"
+
+
 class ScriptedTransport:
     """A session's socket: full at capacity_bytes, empty after read()."""
 
-    def __init__(self, hub: Hub, encode: Encode, capacity_bytes: int = 1 << 20) -> None:
+    encode_push = staticmethod(encode_push_line)
+
+    def __init__(
+        self, hub: Hub, encode: Encode, capacity_bytes: int = 1 << 20, user: str | None = None
+    ) -> None:
         self.hub = hub
         self.capacity_bytes = capacity_bytes
         self.unread = b""
         self.write_count = 0
-        self.session = Session(self, encode)
+        self.session = Session(self, encode, user)
         hub.attach(self.session)
 
     def write(self, data: bytes) -> None:
@@ -51,7 +61,7 @@ class ScriptedTransport:
             self.hub.pause(self.session)
 
     def push(self, push: Push, positions: Positions) -> None:
-        self.write(JSON.encode(push) + b"\n")
+        self.write(encode_push_line(push))
 
     def disconnect(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         self.hub.detach(self.session)
@@ -111,12 +121,18 @@ class World:
     """A hub with a memory broker, whose turns and time pass only when told to."""
 
     def __init__(
-        self, channels: ChannelsConfig | None = None, hub: HubConfig | None = None
+        self,
+        channels: ChannelsConfig | None = None,
+        hub: HubConfig | None = None,
+        presence: PresenceConfig | None = None,
     ) -> None:
         self.now = 1_000_000.0
         self.callbacks: list[Callable[[], None]] = []
         self.broker = MemoryBroker(channels or ChannelsConfig(), clock=lambda: self.now)
-        self.hub = Hub(self.broker, hub or HubConfig(), self.callbacks.append)
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        call_soon = self.callbacks.append
+        told = Presence(presence or PresenceConfig(), call_soon, self.call_later)
+        self.hub = Hub(self.broker, hub or HubConfig(), call_soon, told)
         self.run(self.broker.start(self.hub.deliver))
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -145,6 +161,17 @@ class World:
             if gap is not None:
                 session.push(gap)
         self.hub.start(session)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.timers.append((self.now + delay_s, callback))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and run what was to be called meanwhile."""
+        self.now += seconds
+        due = [callback for when_s, callback in self.timers if when_s <= self.now]
+        self.timers = [each for each in self.timers if each[0] > self.now]
+        for callback in due:
+            callback()
 
     def turn(self) -> bool:
         """Run one turn; return whether there was anything to do."""

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.codes import ErrorCode
-from protocol.cursor import MAX_CURSOR_CHARS, MAX_OFFSET, Position, decode_cursor, encode_cursor
+from protocol.cursor import (
+    MAX_CURSOR_CHARS,
+    MAX_OFFSET,
+    Position,
+    decode_cursor,
+    decode_member_cursor,
+    encode_cursor,
+    encode_member_cursor,
+)
 from protocol.errors import MessageError
 
 # (positions, bytes before the check, cursor)
@@ -193,3 +201,43 @@ def test_any_text_is_a_cursor_or_refused(text):
 def test_any_content_with_a_matching_check_is_a_cursor_or_refused(body):
     decode_or_refuse(seal(body))
     decode_or_refuse(seal(b"\x01" + body))
+
+
+# --- members ------------------------------------------------------------------------------------
+
+MEMBER_CURSORS = [
+    pytest.param(("", "s-_9"), b"\x02s-_9", id="after a session"),
+    pytest.param(("ann", ""), b"\x03ann", id="after a user"),
+    pytest.param(("ä\U0001f4a5", ""), b"\x03\xc3\xa4\xf0\x9f\x92\xa5", id="other scripts"),
+]
+
+
+@pytest.mark.parametrize(("after", "body"), MEMBER_CURSORS)
+def test_a_cursor_of_members_comes_back(after, body):
+    assert encode_member_cursor(after) == seal(body)
+    assert decode_member_cursor(seal(body)) == after
+
+
+def test_cursors_of_members_and_of_positions_are_not_taken_for_each_other():
+    assert "version is 2" in refuse(encode_member_cursor(("", "s")))
+    with pytest.raises(MessageError, match="invalid cursor: it is not one of presence"):
+        decode_member_cursor(encode_cursor(EXAMPLE))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "é", "A", "AQ", seal(b""), seal(b"\x02"), seal(b"\x03\xff"), seal(b"\x02s")[:-1] + "="],
+)
+def test_what_is_no_cursor_of_members_is_refused(cursor):
+    with pytest.raises(MessageError) as caught:
+        decode_member_cursor(cursor)
+    assert caught.value.code == ErrorCode.INVALID_CURSOR
+
+
+@given(st.data())
+def test_a_cursor_of_members_that_was_altered_is_refused(data):
+    cursor = encode_member_cursor(("ann", ""))
+    at = data.draw(st.integers(0, len(cursor) - 1))
+    other = data.draw(st.sampled_from(ALPHABET).filter(lambda each: each != cursor[at]))
+    with pytest.raises(MessageError):
+        decode_member_cursor(cursor[:at] + other + cursor[at + 1 :])

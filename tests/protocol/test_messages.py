@@ -263,10 +263,13 @@ PUSHES = [
         PresencePage(channel="a", count=2, members=[Member("s")], cursor="AQ"),
         '{"type":"presence","channel":"a","count":2,"members":[{"session":"s"}],"cursor":"AQ"}',
     ),
-    (Joined(channel="a", session="s"), '{"type":"joined","channel":"a","session":"s"}'),
     (
-        Left(channel="a", session="s", user="u"),
-        '{"type":"left","channel":"a","session":"s","user":"u"}',
+        Joined(channel="a", count=1, session="s"),
+        '{"type":"joined","channel":"a","count":1,"session":"s"}',
+    ),
+    (
+        Left(channel="a", count=0, session="s", user="u"),
+        '{"type":"left","channel":"a","count":0,"session":"s","user":"u"}',
     ),
     (Pong(id=1), '{"type":"pong","id":1}'),
     (PingPush(), '{"type":"ping"}'),

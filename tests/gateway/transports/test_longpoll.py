@@ -59,7 +59,7 @@ async def test_what_is_newer_than_the_cursor_is_answered_at_once(gateway):
 
 async def test_a_poll_waits_for_the_next_publication(gateway):
     poll = await begin_poll(gateway, "channel=a")
-    await gateway.wait_presence("a", 1)
+    await gateway.wait_subscriptions(1)
     await gateway.publish("a", "at last")
     reply = await poll.read_reply()
     assert [push["data"] for push in reply.json["messages"]] == ["at last"]
@@ -70,14 +70,14 @@ async def test_a_poll_waits_for_the_next_publication(gateway):
 
 async def test_publications_of_one_request_wake_a_poll_together(gateway):
     poll = await begin_poll(gateway, "channel=a")
-    await gateway.wait_presence("a", 1)
+    await gateway.wait_subscriptions(1)
     await gateway.publish("a", *range(100))
     assert [push["data"] for push in (await poll.read_reply()).json["messages"]] == [*range(100)]
 
 
 async def test_two_waiting_polls_get_the_same_publication(gateway):
     polls = [await begin_poll(gateway, "channel=a") for _ in range(2)]
-    await gateway.wait_presence("a", 2)
+    await gateway.wait_subscriptions(2)
     await gateway.publish("a", 1)
     one, other = [await poll.read_reply() for poll in polls]
     assert one.json == other.json
@@ -119,7 +119,7 @@ async def test_a_poll_of_several_channels_has_one_cursor_for_all(gateway):
 
 async def test_a_poll_is_woken_by_any_of_its_channels_and_moves_all_on(gateway):
     poll = await begin_poll(gateway, "channel=a&channel=b")
-    await gateway.wait_presence("b", 1)
+    await gateway.wait_subscriptions(2)
     await gateway.publish("b", 1)
     cursor = (await poll.read_reply()).json["cursor"]
     await gateway.publish("a", 2)
@@ -139,7 +139,7 @@ async def test_epoch_and_offset_are_as_good_as_a_cursor_and_told_with_it(gateway
 
 async def test_binary_is_base64_key_and_tags_come_along(gateway):
     poll = await begin_poll(gateway, "channel=a")
-    await gateway.wait_presence("a", 1)
+    await gateway.wait_subscriptions(1)
     client = await gateway.websocket("gateway.v1.msgpack")
     extras = {"key": "k", "tags": {"colour": "red"}}
     await client.ask(type="publish", channel="a", data=b"\x00\xff", **extras)
@@ -190,7 +190,7 @@ async def test_a_gap_alone_is_answered_at_once():
 async def test_a_channel_without_history_still_wakes_a_waiting_poll():
     async with serving(channels=ChannelsConfig(history_count=0)) as gateway:
         poll = await begin_poll(gateway, "channel=a")
-        await gateway.wait_presence("a", 1)
+        await gateway.wait_subscriptions(1)
         await gateway.publish("a", 1)
         assert offsets((await poll.read_reply()).json) == [1]
 
@@ -284,16 +284,16 @@ async def test_only_get_polls(gateway):
 
 async def test_an_answered_poll_leaves_no_session(gateway):
     await gateway.poll(channel="a", timeout=0)
-    await gateway.wait_presence("a", 0)
+    await gateway.wait_subscriptions(0)
     assert not gateway.node.hub.sessions
 
 
 async def test_a_client_that_vanishes_or_ends_its_half_leaves_no_session(gateway):
     polls = [await begin_poll(gateway, "channel=a") for _ in range(3)]
-    await gateway.wait_presence("a", 3)
+    await gateway.wait_subscriptions(3)
     polls[0].vanish()
     polls[1].writer.write_eof()
-    await gateway.wait_presence("a", 1)
+    await gateway.wait_subscriptions(1)
     await gateway.publish("a", 1)
     assert offsets((await polls[2].read_reply()).json) == [1]
 
@@ -301,7 +301,7 @@ async def test_a_client_that_vanishes_or_ends_its_half_leaves_no_session(gateway
 async def test_a_stop_answers_waiting_polls_with_their_cursor(gateway):
     cursor = (await gateway.poll(channel="a", timeout=0))["cursor"]
     poll = await begin_poll(gateway, f"channel=a&cursor={cursor}&timeout=60")
-    await gateway.wait_presence("a", 1)
+    await gateway.wait_subscriptions(1)
     async with bounded(), asyncio.TaskGroup() as tasks:
         tasks.create_task(gateway.stop())
         reply = await poll.read_reply()

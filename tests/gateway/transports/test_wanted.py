@@ -12,6 +12,7 @@ from gateway.transports.wanted import CHANNEL_PARAMETERS, Wanted, follow_all, re
 from protocol.codes import ErrorCode
 from protocol.cursor import MAX_OFFSET, Position, encode_cursor
 from protocol.errors import MessageError
+from tests.gateway.sessions import quiet_presence
 
 A5 = encode_cursor({"a": Position("e", 5)})
 AB = encode_cursor({"a": Position("e", 1), "b": Position("f", 2)})
@@ -114,7 +115,8 @@ class World:
         self.now = 0.0
         config = ChannelsConfig(max_channels=2, allowed_overflows=("gap", "latest"))
         self.broker = MemoryBroker(config, clock=lambda: self.now)
-        self.hub = Hub(self.broker, HubConfig(), asyncio.get_running_loop().call_soon)
+        call_soon = asyncio.get_running_loop().call_soon
+        self.hub = Hub(self.broker, HubConfig(), call_soon, quiet_presence(call_soon))
 
     def count_kept(self) -> int:
         """Return how many channels the broker keeps although they are unused for long."""
