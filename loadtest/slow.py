@@ -20,10 +20,10 @@ from loadtest.subscriber import Subscriber
 
 EXAMPLES: Final = """\
 examples:
-  GATEWAY_HEARTBEAT__INTERVAL_S=600 gateway serve &
+  GATEWAY_HEARTBEAT__INTERVAL_S=600 GATEWAY_SESSION__BYTES_PER_S=0 gateway serve &
   python -m loadtest slow --subscribers 1000 --stalled 50 --megabytes 100 --pid $!
-      delivers 95 GB, in half a minute on two cores; a heartbeat that is shorter would close those
-      who stall
+      delivers 95 GB, in half a minute on two cores; a shorter heartbeat would close those who
+      stall, and the limit of a session hold the publisher up
 """
 
 # A command with it stays below websocket.max_message_bytes.

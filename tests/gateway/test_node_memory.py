@@ -28,7 +28,9 @@ BOUND_BYTES = 2 * LOG_BYTES + SUBSCRIBER_COUNT * SOCKET_BYTES
 def test_subscribers_who_read_nothing_cost_no_memory_and_the_others_nothing(
     commands: Commands,
 ) -> None:
-    gateway, url = commands.serve(GATEWAY_HEARTBEAT__INTERVAL_S="600")
+    gateway, url = commands.serve(
+        GATEWAY_HEARTBEAT__INTERVAL_S="600", GATEWAY_SESSION__BYTES_PER_S="0"
+    )
     command = [
         *(sys.executable, "-m", "loadtest", "slow", "--json"),
         *("--target", url.replace("http", "ws") + "/ws", "--pid", str(gateway.process.pid)),
