@@ -34,7 +34,8 @@ _DELIVERY_BYTES: Final = 4096
 # What a step counts at least of a session's room: a gap and its framing.
 _STEP_BYTES: Final = 150
 _TOO_SLOW: Final = "too slow: what was to be read next has left the log"
-# Publications that are looked at for being the newest of their key in the time of one delivery.
+# Publications that are looked at for being the newest of their key, and subscriptions for being
+# behind, in the time of one delivery.
 _LOOKS_PER_DELIVERY: Final = 20
 
 
@@ -81,11 +82,14 @@ class Reader:
     def read_on(self, session: Session, budget: Budget) -> int:
         """Give a lagging session what its socket may take at once; return how many publications.
 
-        At least one is given where one waits. A session whose overflow policy says so is ended.
+        At least one is given where one waits. The channels with the shortest backlogs come first,
+        so that a busy one does not keep the others waiting. A session whose overflow policy says so
+        is ended.
         """
         room = self._config.catch_up_bytes
         count = 0
-        for subscription in lagging(session):
+        budget.deliveries -= len(session.subscriptions) // _LOOKS_PER_DELIVERY
+        for subscription in sorted(lagging(session), key=_backlog_count):
             end = subscription.stream.delivered or 0
             if subscription.has_left_log:
                 if subscription.overflow == "disconnect" and subscription.has_been_live:
@@ -211,6 +215,10 @@ class Reader:
 def lagging(session: Session) -> list[Subscription]:
     """Return the subscriptions of session that are behind their channels' live ones."""
     return [each for each in session.subscriptions.values() if not each.is_live]
+
+
+def _backlog_count(subscription: Subscription) -> int:
+    return (subscription.stream.delivered or 0) - subscription.offset
 
 
 def choose_overflow(config: ChannelConfig, wish: Overflow | None) -> Overflow:

@@ -84,19 +84,19 @@ def test_what_is_kept_for_sharing_is_bounded() -> None:
 
 def test_an_encoding_with_cursors_is_shared_where_they_are_the_same() -> None:
     world, encode = World(), Counting()
-    place = publish(world, *[None] * 30)
-    other = publish(world, *[None] * 2, channel="b")
+    places = [publish(world, *[None] * 30), publish(world, *[None] * 2, channel="b")]
     readers = [Reader(world.hub, encode) for _ in range(9)]
     for number, reader in enumerate(readers):
         reader.session.cursor_channels = ("a", "b")
         world.hub.pause(reader.session)
-        subscribe(world, reader, Position(place.epoch, 0))
-        subscribe(world, reader, Position(other.epoch, number % 3), channel="b")
+        subscribe(world, reader, Position(places[0].epoch, number % 3 * 10))
+        subscribe(world, reader, Position(places[1].epoch, 0), channel="b")
     for reader in readers:
         world.hub.resume(reader.session)
     world.settle()
-    assert [len(told(reader)) for reader in readers] == [32, 31, 30] * 3
-    assert encode.count == 3 * 30 + 2 + 1
+    assert [len(told(reader)) for reader in readers] == [32, 22, 12] * 3
+    # Channel b comes first, while there are three positions in a; then all stand at its end.
+    assert encode.count == 3 * 2 + 30 + 20 + 10
 
 
 def test_one_turn_encodes_no_more_than_its_budget_and_a_chunk() -> None:
@@ -128,6 +128,26 @@ def test_one_turn_gives_no_more_publications_than_its_budget_and_a_chunk() -> No
         counts.append(sum(len(told(reader)) for reader in readers))
     assert max(counts) <= 100 + CHUNK_COUNT
     assert sum(counts) == 30 * 50
+
+
+def test_a_busy_channel_that_is_never_caught_up_with_keeps_no_other_waiting() -> None:
+    world = World(hub=HubConfig(catch_up_bytes=256))
+    reader = Reader(world.hub, encode_lines)
+    for channel in ("busy", "quiet"):
+        subscribe(world, reader, channel=channel)
+    reader.read()
+    world.hub.pause(reader.session)
+    publish(world, *[None] * 100, channel="busy", text="x" * 200)
+    publish(world, None, channel="quiet")
+    world.settle()
+    world.hub.resume(reader.session)
+    heard = []
+    for _ in range(5):
+        publish(world, *[None] * 10, channel="busy")
+        world.turn()
+        heard += [push["channel"] for push in reader.read()]
+    assert heard.count("quiet") == 1
+    assert len(heard) < 100
 
 
 def test_a_socket_that_has_failed_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
