@@ -3,6 +3,7 @@
 config_sources.py says where settings come from.
 """
 
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -29,6 +30,7 @@ ORIGIN_EXPECTED: Final = (
 )
 # An empty one would mean every interface, which an unset variable of a shell should not.
 Host = Annotated[str, Meta(min_length=1)]
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 Secret = Annotated[str, Meta(min_length=1)]
 
 
@@ -303,11 +305,24 @@ class AuthConfig(Section, frozen=True):
     # Whether WebSocket clients may publish although there is an api_key, which they cannot give;
     # without a key they may. Otherwise their `publish` is answered with `unauthorized`.
     client_publish: bool = False
+    # The header in which a reverse proxy says which user a request to /ws, /sse or /poll comes
+    # from. Clients are believed, too: the proxy must remove this header from what they send, and
+    # nobody else may reach the port. Given twice, or with a user of more than 255 bytes, a request
+    # is answered with 400.
+    user_header: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a header that no request can have: RFC 9110 section 5.6.2."""
+        if self.user_header is not None and not re.fullmatch(_TOKEN, self.user_header):
+            raise ValueError(f"user_header {self.user_header[:80]!r} is no name of a header")
 
     def __repr__(self) -> str:
         """Return a text that tells whether there is a key, not which."""
         api_key = None if self.api_key is None else "<hidden>"
-        return f"AuthConfig(api_key={api_key!r}, client_publish={self.client_publish})"
+        return (
+            f"AuthConfig(api_key={api_key!r}, client_publish={self.client_publish},"
+            f" user_header={self.user_header!r})"
+        )
 
 
 class Config(Section, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway import metrics
 from gateway.api import API
+from gateway.auth import Identify, choose_identify
 from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
@@ -54,8 +55,12 @@ DRAIN_COUNT: Final = 500
 class Node:
     """A gateway on one address: `await start()`, serve, `await stop()`; each once."""
 
-    def __init__(self, config: Config, *, access_log: bool = False) -> None:
+    def __init__(
+        self, config: Config, *, identify: Identify | None = None, access_log: bool = False
+    ) -> None:
+        """Take what finds the user of a request; ValueError where config has another way."""
         self.config = config
+        self._identify = choose_identify(config.auth, identify)
         self._access_log = access_log
 
     async def start(self) -> None:
@@ -156,11 +161,12 @@ class Node:
 
     def _build_router(self) -> Router:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
+        identify = self._identify
         may_publish = config.auth.api_key is None or config.auth.client_publish
         commands = Commands(hub, self._broker, config.session, may_publish=may_publish)
         api = API(hub, self._broker)
         publish = PublishEndpoint(self._broker, config, asyncio.get_running_loop().time)
-        event_streams = EventStreamEndpoint(hub, heartbeat, config)
+        event_streams = EventStreamEndpoint(hub, heartbeat, config, identify)
         operations: dict[str, Methods] = {
             "/healthz": {"GET": _answer_alive, "HEAD": _answer_alive},
             "/metrics": {"GET": self._answer_metrics, "HEAD": self._answer_metrics},
@@ -173,9 +179,9 @@ class Node:
         return Router(
             routes={
                 **page_routes(),
-                "/ws": {"GET": WebSocketEndpoint(hub, commands, heartbeat, config)},
+                "/ws": {"GET": WebSocketEndpoint(hub, commands, heartbeat, config, identify)},
                 "/sse": {"GET": event_streams},
-                "/poll": {"GET": PollEndpoint(hub, config.longpoll)},
+                "/poll": {"GET": PollEndpoint(hub, config.longpoll, identify)},
                 "/publish": {"POST": publish},
                 "/readyz": {"GET": _answer_alive, "HEAD": _answer_alive},
                 **operations,

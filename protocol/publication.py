@@ -21,7 +21,7 @@ MAX_CHANNEL_BYTES: Final = 255
 # limit, which depends on how deep the caller already is, so the bound is set well below it.
 MAX_DATA_DEPTH: Final = 128
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 # Possessive, because a place to go back to, for each character of a string, takes 100 bytes.
 _JSON_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
@@ -153,7 +153,7 @@ def check_channel(name: str) -> None:
         size = len(name.encode())
     except UnicodeEncodeError:
         size = 0
-    if not 0 < size <= MAX_CHANNEL_BYTES or _CONTROL.search(name):
+    if not 0 < size <= MAX_CHANNEL_BYTES or CONTROL.search(name):
         raise MessageError(
             ErrorCode.INVALID_CHANNEL,
             f"invalid channel name {name[:80]!r}: a name is 1 to {MAX_CHANNEL_BYTES} bytes of UTF-8"

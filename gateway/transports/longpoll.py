@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.answers import answer_json, refuse_error
+from gateway.auth import Identify, identify_nobody
 from gateway.config import LongpollConfig
 from gateway.hub import Hub
 from gateway.query import Query
@@ -44,7 +45,7 @@ class PollTransport:
 
     encode_push = None
 
-    def __init__(self, hub: Hub, max_bytes: int) -> None:
+    def __init__(self, hub: Hub, max_bytes: int, user: str | None = None) -> None:
         self._hub = hub
         self._max_bytes = max_bytes
         self._messages: list[bytes] = []
@@ -52,7 +53,7 @@ class PollTransport:
         self._size_bytes = 0
         self._is_ended = False
         self._grown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.session = Session(self, encode_items)
+        self.session = Session(self, encode_items, user)
 
     # --- Transport: what the session says ---
 
@@ -115,8 +116,11 @@ class PollTransport:
 class PollEndpoint:
     """GET /poll: answers when something is newer than the cursor, or at the timeout."""
 
-    def __init__(self, hub: Hub, config: LongpollConfig) -> None:
+    def __init__(
+        self, hub: Hub, config: LongpollConfig, identify: Identify = identify_nobody
+    ) -> None:
         self._hub = hub
+        self._identify = identify
         self._config = config
 
     async def __call__(self, request: BaseRequest) -> StreamResponse:
@@ -127,13 +131,20 @@ class PollEndpoint:
             wanted = read_wanted(query, max_channels=self._config.max_channels, last_event_id=None)
             if any(each.overflow == "disconnect" for each in wanted):
                 raise MessageError(ErrorCode.INVALID_FIELD, _NO_DISCONNECT)
+            user = await self._identify(request)
             streams = await follow_all(self._hub, wanted)
         except MessageError as error:
             return refuse_error(error)
-        return answer_json(await self._poll(streams, wanted, timeout_s))
+        transport = PollTransport(self._hub, self._config.max_response_bytes, user)
+        return answer_json(await self._poll(transport, streams, wanted, timeout_s))
 
-    async def _poll(self, streams: list[Stream], wanted: list[Wanted], timeout_s: float) -> bytes:
-        transport = PollTransport(self._hub, self._config.max_response_bytes)
+    async def _poll(
+        self,
+        transport: PollTransport,
+        streams: list[Stream],
+        wanted: list[Wanted],
+        timeout_s: float,
+    ) -> bytes:
         self._hub.attach(transport.session)
         try:
             for stream, (_, start, overflow) in zip(streams, wanted, strict=True):

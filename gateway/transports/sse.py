@@ -6,6 +6,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from gateway.answers import refuse_error
+from gateway.auth import Identify, identify_nobody
 from gateway.config import Config
 from gateway.hub import Hub
 from gateway.query import Query
@@ -78,7 +79,11 @@ class EventStreamTransport:
     encode_push = staticmethod(encode_push)
 
     def __init__(
-        self, endpoint: "EventStreamEndpoint", request: BaseRequest, channels: tuple[str, ...]
+        self,
+        endpoint: "EventStreamEndpoint",
+        request: BaseRequest,
+        channels: tuple[str, ...],
+        user: str | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._asyncio_transport: AsyncioTransport = request.protocol.asyncio_transport
@@ -86,7 +91,8 @@ class EventStreamTransport:
         self._has_begun = False
         self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self.write = self._asyncio_transport.write
-        self.session = Session(self, endpoint.encoder_for(channels), cursor_channels=channels)
+        encode = endpoint.encoder_for(channels)
+        self.session = Session(self, encode, user, cursor_channels=channels)
 
     # --- Transport: what the session says ---
 
@@ -172,8 +178,11 @@ class EventStreamTransport:
 class EventStreamEndpoint:
     """GET /sse: turns requests into event streams."""
 
-    def __init__(self, hub: Hub, heartbeat: Sweep, config: Config) -> None:
+    def __init__(
+        self, hub: Hub, heartbeat: Sweep, config: Config, identify: Identify = identify_nobody
+    ) -> None:
         self.hub = hub
+        self._identify = identify
         self._heartbeat = heartbeat
         self.config = config
         self._encoders: WeakValueDictionary[tuple[str, ...], EventEncoder] = WeakValueDictionary()
@@ -189,6 +198,7 @@ class EventStreamEndpoint:
                 max_channels=self.config.longpoll.max_channels,
                 last_event_id=request.headers.get("Last-Event-ID"),
             )
+            user = await self._identify(request)
         except MessageError as error:
             return refuse_error(error)
         try:
@@ -196,7 +206,7 @@ class EventStreamEndpoint:
         except MessageError as error:
             is_wrong = error.code is ErrorCode.INVALID_FIELD
             return refuse_error(error) if is_wrong else self.postpone(error)
-        return await self._open(request, streams, wanted)
+        return await self._open(request, streams, wanted, user)
 
     def postpone(self, error: MessageError) -> Response:
         """Answer that the client shall come back: any status but 200 would stop an EventSource.
@@ -223,9 +233,14 @@ class EventStreamEndpoint:
         self.hub.detach(transport.session)
 
     async def _open(
-        self, request: BaseRequest, streams: list[Stream], wanted: list[Wanted]
+        self,
+        request: BaseRequest,
+        streams: list[Stream],
+        wanted: list[Wanted],
+        user: str | None,
     ) -> StreamResponse:
-        transport = EventStreamTransport(self, request, tuple(each.name for each in streams))
+        channels = tuple(each.name for each in streams)
+        transport = EventStreamTransport(self, request, channels, user)
         # A vanished machine acknowledges no comment; the sweep sees no more than that it was sent.
         set_user_timeout(request.protocol.asyncio_transport, self.config.heartbeat.interval_s)
         response = TakeoverResponse(

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from gateway.answers import refuse
+from gateway.answers import refuse, refuse_error
+from gateway.auth import Identify, identify_nobody
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.hub import Hub
@@ -18,6 +19,7 @@ from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket.connection import Listener, WebSocketConnection
 from protocol.codec import JSON, MSGPACK, SUBPROTOCOLS, Codec
 from protocol.codes import CloseCode, Disconnect, ErrorCode
+from protocol.errors import MessageError
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 from protocol.messages import PROTOCOL_VERSION, Push, Welcome, closing_push
@@ -73,7 +75,13 @@ class WebSocketTransport(Listener):
         "write",
     )
 
-    def __init__(self, endpoint: "WebSocketEndpoint", request: BaseRequest, codec: Codec) -> None:
+    def __init__(
+        self,
+        endpoint: "WebSocketEndpoint",
+        request: BaseRequest,
+        codec: Codec,
+        user: str | None,
+    ) -> None:
         self._endpoint = endpoint
         self._codec = codec
         encode, self.encode_push = ENCODERS[codec]
@@ -88,7 +96,7 @@ class WebSocketTransport(Listener):
         limit_backlog(asyncio_transport, endpoint.config.websocket.high_water_bytes)
         # A batch goes straight to the socket: this is the call that fan-out consists of.
         self.write = asyncio_transport.write
-        self.session = Session(self, encode)
+        self.session = Session(self, encode, user)
 
     @property
     def connection(self) -> WebSocketConnection:
@@ -161,8 +169,16 @@ class WebSocketTransport(Listener):
 class WebSocketEndpoint:
     """GET /ws: upgrades requests into sessions."""
 
-    def __init__(self, hub: Hub, commands: Commands, heartbeat: Sweep, config: Config) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        commands: Commands,
+        heartbeat: Sweep,
+        config: Config,
+        identify: Identify = identify_nobody,
+    ) -> None:
         self.hub = hub
+        self._identify = identify
         self.commands = commands
         self.config = config
         self._heartbeat = heartbeat
@@ -184,13 +200,17 @@ class WebSocketEndpoint:
         if name is None and verdict.protocols:
             text = f"none of the offered subprotocols is one of {', '.join(SUBPROTOCOLS)}"
             return refuse(400, ErrorCode.UNSUPPORTED, text)
+        try:
+            user = await self._identify(request)
+        except MessageError as error:
+            return refuse_error(error)
         codec = JSON if name is None else SUBPROTOCOLS[name]
-        return await self._open(request, codec, accept_headers(verdict, name))
+        transport = WebSocketTransport(self, request, codec, user)
+        return await self._open(request, transport, accept_headers(verdict, name))
 
     async def _open(
-        self, request: BaseRequest, codec: Codec, headers: dict[str, str]
+        self, request: BaseRequest, transport: WebSocketTransport, headers: dict[str, str]
     ) -> StreamResponse:
-        transport = WebSocketTransport(self, request, codec)
         self.hub.attach(transport.session)
         self._heartbeat.add(transport)
         welcome = Welcome(

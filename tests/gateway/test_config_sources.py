@@ -213,9 +213,9 @@ def test_a_secret_of_the_wrong_type_does_not_appear_in_the_error(write):
 
 
 def test_whether_there_is_a_secret_can_be_seen():
-    assert repr(AuthConfig()) == "AuthConfig(api_key=None, client_publish=False)"
-    hidden = "AuthConfig(api_key='<hidden>', client_publish=True)"
-    assert repr(AuthConfig(api_key="x", client_publish=True)) == hidden
+    assert repr(AuthConfig()).startswith("AuthConfig(api_key=None, client_publish=False,")
+    hidden = "AuthConfig(api_key='<hidden>', client_publish=True,"
+    assert repr(AuthConfig(api_key="x", client_publish=True)).startswith(hidden)
 
 
 def test_the_printed_configuration_can_be_read_again(write):
