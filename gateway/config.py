@@ -236,8 +236,13 @@ class BrokerConfig(Section, frozen=True):
 
 
 class HubConfig(Section, frozen=True):
-    """How much of an event-loop turn fan-out may take."""
+    """How many sessions a node has, and how much of an event-loop turn fan-out may take."""
 
+    # Sessions of all transports, each some kilobytes with its connection; a poll is one while it
+    # waits. One more is refused, and no other evicted for it, because the evicted would come back:
+    # 503 with Retry-After, before the upgrade of a WebSocket; an event stream is opened, told to
+    # retry, and closed. Below server.max_connections it leaves room for requests that are none.
+    max_sessions: Count = 100_000
     # Writes in one turn, some milliseconds of them; the flush then yields to the loop and goes on
     # in the next, so that pings and new connections are served in between. Encoding comes on top.
     turn_deliveries: Count = 2000

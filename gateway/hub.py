@@ -23,14 +23,18 @@ from gateway.presence import Presence
 from gateway.reading import Budget, Reader, lagging
 from gateway.session import Latest, Session, Subscription
 from gateway.stream import Missing, Stream
-from protocol.codes import CloseCode
+from protocol.codes import CloseCode, ErrorCode
 from protocol.cursor import Position, encode_cursor
+from protocol.errors import MessageError
 from protocol.messages import Gap, Overflow, Subscribed
 
 logger = logging.getLogger("gateway")
 
 # What a session is told that cannot be served, which is our fault.
 _FAILURE: Final = (CloseCode.INTERNAL_ERROR, "internal error")
+
+# When to try a full node again: not so soon that those who are refused are a load of their own.
+FULL_RETRY_AFTER_MS: Final = 5000
 
 CallSoon = Callable[[Callable[[], None]], object]
 # Where a subscription begins: at a position, with the last n publications, or now.
@@ -73,6 +77,12 @@ class Hub:
             channel.is_dirty = True
             self._dirty.append(channel)
             self._schedule_turn()
+
+    def check_room(self) -> None:
+        """Raise MessageError, worth a later try, where the node has all the sessions it may."""
+        if len(self.sessions) >= self._config.max_sessions:
+            text = f"this node has {self._config.max_sessions} sessions and takes no more now"
+            raise MessageError(ErrorCode.OVERLOADED, text, retry_after_ms=FULL_RETRY_AFTER_MS)
 
     def attach(self, session: Session) -> None:
         """Take a new session in; it has no subscriptions yet."""

@@ -19,7 +19,7 @@ export const TRANSPORTS = ["websocket", "sse", "longpoll"];
 const BACKOFF_MS = 500; // the first delay; doubled each time
 const MAX_BACKOFF_MS = 30_000;
 const STABLE_MS = 10_000; // a connection that lived this long starts the backoff anew
-const ANSWER_TIMEOUT_MS = 10_000; // for a handshake, a pong, and a poll beyond its own timeout
+const ANSWER_TIMEOUT_MS = 10_000; // for a welcome; for a ping beyond its interval, a poll beyond its timeout
 const WATCH_MS = 5_000;
 const POLL_TIMEOUT_S = 25; // below the 60 s that common proxies let a request idle
 const EMPTY_POLL_PAUSE_MS = 1_000;
@@ -190,13 +190,12 @@ export class Gateway extends EventTarget {
   // --- transports: each works until signal ends it ------------------------------------------------
 
   async #openWebSocket(signal) {
-    const socket = new WebSocket(new URL("ws", this.#base.href.replace(/^http/, "ws")), ["gateway.v1.json"]);
+    const socket = new WebSocket(new URL("ws?ping=message", this.#base.href.replace(/^http/, "ws")), ["gateway.v1.json"]);
     const pending = new Map(); // by command id: settle(reply), or refuse(error) also where none will come
     let lastId = 0;
     let isReady = false;
-    let pingIntervalMs = 0;
+    let pingIntervalMs = 0; // until the welcome, which is waited for no longer than for any answer
     let quietSince = performance.now();
-    let isOwed = true; // the welcome, later a pong
 
     const send = (command, settle = () => {}, refuse = () => {}) => {
       pending.set(++lastId, { settle, refuse });
@@ -226,22 +225,19 @@ export class Gateway extends EventTarget {
     };
     const receive = ({ data }) => {
       quietSince = performance.now();
-      isOwed = false;
       const push = this.#parse(data);
       const command = pending.get(push.id);
       pending.delete(push.id);
       if (command && push.type === "error") command.refuse(new GatewayError(push));
       else if (command) command.settle(push);
       else if (push.type === "welcome") welcome(push);
+      else if (push.type === "ping") socket.send('{"type":"ping"}'); // without an id, so that nothing comes back
       else this.#receive(push);
     };
-    // Scripts do not see the pings of WebSocket, so silence is answered with a ping of the client protocol.
+    // Scripts do not see the pings of WebSocket, so the gateway was asked for pushes: one at every interval.
     const watch = setInterval(() => {
-      if (performance.now() - quietSince < (isOwed ? ANSWER_TIMEOUT_MS : pingIntervalMs)) return;
-      if (isOwed) return this.#lost({ reason: "the gateway does not answer" });
-      quietSince = performance.now();
-      isOwed = true;
-      send({ type: "ping" });
+      const isDead = performance.now() - quietSince > pingIntervalMs + ANSWER_TIMEOUT_MS;
+      if (isDead) this.#lost({ reason: "the gateway is silent" });
     }, WATCH_MS);
     const stop = () => {
       isReady = false;

@@ -213,9 +213,9 @@ class EventStreamEndpoint:
 
         The HTML standard, section 9.2.3, has it reconnect after `retry` when a 200 ends.
         """
-        body = sse.encode_retry(self.config.sse.retry_ms) + sse.encode_event(
-            JSON.encode(error_push(error)), event="error"
-        )
+        retry_ms = error.retry_after_ms or self.config.sse.retry_ms
+        event = sse.encode_event(JSON.encode(error_push(error)), event="error")
+        body = sse.encode_retry(retry_ms) + event
         response = Response(body=body, headers=_HEADERS)
         response.force_close()
         return response

@@ -94,6 +94,7 @@ async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
     Raises MessageError where the broker refuses one or is out of reach, and (invalid_field) for an
     overflow policy that its channel does not allow; then none is followed.
     """
+    hub.check_room()
     streams: list[Stream] = []
     try:
         for channel, _, overflow in wanted:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.answers import refuse, refuse_error
 from gateway.auth import Identify, identify_nobody
@@ -9,6 +10,7 @@ from gateway.commands import Commands
 from gateway.config import Config
 from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
+from gateway.query import Query
 from gateway.session import Encode, EncodePush, Positions, Session
 from gateway.stream import Stream
 from gateway.web.flow import count_unread_bytes, limit_backlog
@@ -22,12 +24,10 @@ from protocol.codes import CloseCode, Disconnect, ErrorCode
 from protocol.errors import MessageError
 from protocol.frames import BINARY, PING, TEXT, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
-from protocol.messages import PROTOCOL_VERSION, Push, Welcome, closing_push
+from protocol.messages import PROTOCOL_VERSION, PingPush, Push, Welcome, closing_push
 from protocol.publication import Publication
 
 logger = logging.getLogger("gateway")
-
-_PING = encode_frame(PING, b"")
 
 
 def encode_json(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
@@ -61,6 +61,13 @@ ENCODERS: dict[Codec, tuple[Encode, EncodePush]] = {
     MSGPACK: (encode_msgpack, encode_msgpack_push),
 }
 
+# What a client is pinged with: a frame that libraries and browsers answer by themselves, or a push
+# for those who cannot see that frame, such as scripts in browsers.
+_PING_FRAME: Final = encode_frame(PING, b"")
+_PING_PUSHES: Final = {
+    codec: encode_push(PingPush()) for codec, (_, encode_push) in ENCODERS.items()
+}
+
 
 class WebSocketTransport(Listener):
     """One session's WebSocket: what the session writes through, and what hears the connection."""
@@ -69,6 +76,7 @@ class WebSocketTransport(Listener):
         "_codec",
         "_connection",
         "_endpoint",
+        "_ping",
         "_unread_bytes",
         "encode_push",
         "session",
@@ -80,9 +88,11 @@ class WebSocketTransport(Listener):
         endpoint: "WebSocketEndpoint",
         request: BaseRequest,
         codec: Codec,
+        ping: bytes,
         user: str | None,
     ) -> None:
         self._endpoint = endpoint
+        self._ping = ping
         self._codec = codec
         encode, self.encode_push = ENCODERS[codec]
         self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
@@ -151,6 +161,8 @@ class WebSocketTransport(Listener):
     def beat(self) -> None:
         """Ping the peer, unless nothing was heard since the last visit: end the session then.
 
+        It is pinged whatever else it was sent: it hears from the gateway at every interval, and can
+        tell by its silence that it is gone.
         While it does not keep up, reading is the sign of life: a ping would wait behind the rest.
         """
         if self.session.is_paused:
@@ -161,7 +173,7 @@ class WebSocketTransport(Listener):
         elif self._connection.heard:
             self._unread_bytes = 0
             self._connection.heard = False
-            self._connection.write(_PING)
+            self._connection.write(self._ping)
         else:
             self.disconnect(Disconnect.NO_HEARTBEAT, "nothing was heard for a whole interval")
 
@@ -200,12 +212,14 @@ class WebSocketEndpoint:
         if name is None and verdict.protocols:
             text = f"none of the offered subprotocols is one of {', '.join(SUBPROTOCOLS)}"
             return refuse(400, ErrorCode.UNSUPPORTED, text)
+        codec = JSON if name is None else SUBPROTOCOLS[name]
         try:
+            ping = _choose_ping(request, codec)
             user = await self._identify(request)
+            self.hub.check_room()
         except MessageError as error:
             return refuse_error(error)
-        codec = JSON if name is None else SUBPROTOCOLS[name]
-        transport = WebSocketTransport(self, request, codec, user)
+        transport = WebSocketTransport(self, request, codec, ping, user)
         return await self._open(request, transport, accept_headers(verdict, name))
 
     async def _open(
@@ -233,3 +247,15 @@ class WebSocketEndpoint:
         """End a transport's session; does nothing the second time."""
         self._heartbeat.remove(transport)
         self.hub.detach(transport.session)
+
+
+def _choose_ping(request: BaseRequest, codec: Codec) -> bytes:
+    """Return what the client of request is pinged with; raise MessageError for a wrong query."""
+    query_string = request.rel_url.raw_query_string
+    if not query_string:
+        return _PING_FRAME
+    wish = Query(query_string, ("ping",)).one("ping")
+    if wish == "message":
+        return _PING_PUSHES[codec]
+    text = f"ping {(wish or '')[:40]!r} is not `message`, the only choice there is to make"
+    raise MessageError(ErrorCode.INVALID_FIELD, text)

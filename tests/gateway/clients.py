@@ -319,7 +319,7 @@ class Gateway:
     async def websocket(self, *subprotocols: str, **options: Any) -> WebSocketClient:
         """Return a session that has been welcomed."""
         connecting = connect(
-            f"ws://127.0.0.1:{self.node.port}/ws",
+            f"ws://127.0.0.1:{self.node.port}/ws?{options.pop('query', '')}",
             subprotocols=subprotocols or None,  # type: ignore[arg-type]
             ping_interval=None,  # whoever pings is heard, and this side is to be silent
             proxy=None,

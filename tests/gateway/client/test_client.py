@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
-from gateway.config import ChannelsConfig
+from gateway.config import ChannelsConfig, HeartbeatConfig
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -158,7 +158,7 @@ async def test_the_gateway_decides_whether_a_client_comes_back(open_console, gat
 async def test_a_close_code_tells_whether_to_come_back(open_console):
     console = await open_console("websocket", "news")
     codes = [3499, 3500]
-    await console.page.route_web_socket("**/ws", lambda ws: ws.close(code=codes.pop(0)))
+    await console.page.route_web_socket("**/ws?*", lambda ws: ws.close(code=codes.pop(0)))
     await console.drop()
     await console.interrupt.click()
     await expect(console.find("state-text")).to_have_text("Closed · WebSocket")
@@ -177,13 +177,36 @@ async def test_what_comes_twice_is_shown_once_and_what_never_comes_is_told(open_
 
         page.connect_to_server().on_message(repeat_all_but_the_second)
 
-    await console.page.route_web_socket("**/ws", relay)
+    await console.page.route_web_socket("**/ws?*", relay)
     await console.drop()
     await console.interrupt.click()
     await console.connected()
     await console.post("news", 1, 2, 3)
     await console.shows(1, 3)
     await expect(console.find("gap")).to_contain_text("1 missing, #2: never arrived")
+
+
+async def test_a_client_answers_pings_and_so_stays_however_quiet_it_is(open_console, gateway):
+    await gateway.restart(heartbeat=HeartbeatConfig(interval_s=0.2))
+    console = await open_console("websocket")
+    pinged = asyncio.Semaphore(0)
+
+    def relay(page: WebSocketRoute) -> None:
+        def note(text: str) -> None:
+            page.send(text)
+            if json.loads(text)["type"] == "ping":
+                pinged.release()
+
+        page.connect_to_server().on_message(note)
+
+    await console.page.route_web_socket("**/ws?*", relay)
+    await console.drop()
+    await console.interrupt.click()
+    await console.connected()
+    (session,) = gateway.node.hub.sessions
+    for _ in range(5):
+        await pinged.acquire()
+    assert gateway.node.hub.sessions == {session}
 
 
 # --- the client alone ---------------------------------------------------------------------------
@@ -240,6 +263,31 @@ async def test_a_network_that_comes_back_is_used_at_once(open_console):
         """,
     )
     assert states == ["reconnecting", "connecting", "connected", "closed"]
+
+
+async def test_a_gateway_that_is_silent_for_longer_than_its_interval_is_left_for_a_new_connection(
+    open_console,
+):
+    told = await run_client(
+        await open_console("websocket"),
+        """
+        const now = performance.now.bind(performance);
+        let skippedMs = 0;
+        performance.now = () => now() + skippedMs;
+        const gateway = new Gateway();
+        const told = [];
+        gateway.connect();
+        while (gateway.state !== "connected") await happens(gateway, "state");
+        gateway.addEventListener("state", ({ detail }) => told.push([detail.state, detail.reason]));
+        skippedMs = 36_000; // of the 25 s after which it would have said something, and 10 s more
+        while (gateway.state !== "connecting") await happens(gateway, "state");
+        while (gateway.state !== "connected") await happens(gateway, "state");
+        gateway.close();
+        return told.slice(0, 3);
+        """,
+    )
+    silent = ["reconnecting", "the gateway is silent"]
+    assert told == [silent, ["connecting", None], ["connected", None]]
 
 
 @every_transport

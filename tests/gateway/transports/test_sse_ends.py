@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.config import ChannelsConfig, HeartbeatConfig, LongpollConfig, SseConfig
+from gateway.config import ChannelsConfig, HeartbeatConfig, HubConfig, LongpollConfig, SseConfig
 from tests.gateway.clients import (
     LITTLE_BYTES,
     Account,
@@ -94,6 +94,28 @@ async def test_a_full_node_answers_200_and_when_to_come_back_and_closes():
         await gateway.publish("a", 1)
         assert [push["type"] for push in await welcome.read_many(2)] == ["subscribed", "message"]
         await gateway.wait_presence("a", 1)
+
+
+async def test_a_node_with_all_its_sessions_sends_a_stream_and_a_poll_away_to_come_back():
+    async with serving(hub=HubConfig(max_sessions=1)) as gateway:
+        kept = await gateway.event_stream(channel="a")
+        stream = await gateway.event_stream(channel="a")
+        assert stream.status == 200
+        assert await stream.read_block() == ["retry: 5000"]
+        error = await stream.read()
+        assert (error["code"], error["retry"], error["retry_after_ms"]) == (
+            "overloaded",
+            True,
+            5000,
+        )
+        await stream.read_end()
+        reply = await gateway.get("/poll", channel="a")
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+        await gateway.publish("a", 1)
+        assert [push["type"] for push in await kept.read_many(2)] == ["subscribed", "message"]
+        kept.vanish()
+        await gateway.wait_presence("a", 0)
+        assert (await gateway.get("/poll", channel="a", timeout=0)).status == 200
 
 
 # --- a reader that does not read ----------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 
-from gateway.config import HeartbeatConfig, WebSocketConfig
+from gateway.config import HeartbeatConfig, HubConfig, WebSocketConfig
 from tests.gateway.clients import UPGRADE, Gateway, WebSocketClient, encode_frame, serving, untimed
 
 JSON = "gateway.v1.json"
@@ -102,6 +102,28 @@ async def test_what_asks_for_no_websocket_is_refused_in_json(gateway, method, st
     reply = await gateway.fetch(method, "/ws")
     assert (reply.status, reply.json["code"]) == (status, code)
     assert reply.headers.get("Allow") == ("GET" if status == 405 else None)
+
+
+@pytest.mark.parametrize("query", ["ping=frame", "ping=", "ping=message&ping=message", "pong=1"])
+async def test_a_query_that_is_not_understood_is_refused(gateway, query):
+    client = await gateway.raw_websocket()
+    client.send(
+        UPGRADE.replace("/ws", f"/ws?{query}").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+    )
+    reply = await client.read_reply()
+    assert (reply.status, reply.json["code"]) == (400, "invalid_field")
+
+
+async def test_a_full_node_refuses_before_the_upgrade_and_keeps_whom_it_has():
+    async with serving(hub=HubConfig(max_sessions=2)) as gateway:
+        clients = [await gateway.websocket() for _ in range(2)]
+        client = await gateway.raw_websocket()
+        client.send(UPGRADE.replace("Upgrade\r\n", "Upgrade, close\r\n"))
+        status, headers = await client.read_head()
+        assert (status, headers["Retry-After"]) == (503, "5")
+        assert [(await each.ask(type="ping"))["type"] for each in clients] == ["pong", "pong"]
+        await clients.pop().connection.close()
+        await gateway.websocket()
 
 
 @pytest.mark.parametrize(

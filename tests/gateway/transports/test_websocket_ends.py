@@ -9,6 +9,7 @@ from websockets.frames import Opcode
 from gateway.config import HeartbeatConfig, WebSocketConfig
 from tests.gateway.clients import (
     LITTLE_BYTES,
+    UPGRADE,
     Gateway,
     RawWebSocket,
     WebSocketClient,
@@ -88,6 +89,41 @@ async def test_a_client_that_sends_but_is_quiet_in_between_hears_a_ping_at_every
         for _ in range(4):
             client.send_frame('{"type":"ping"}')
             assert await client.read_frame() == (Opcode.PING, b"")
+
+
+async def shake_hands_with_ping_messages(gateway: Gateway) -> RawWebSocket:
+    """Return a client that answers nothing by itself, and has asked for pings as messages."""
+    client = await gateway.raw_websocket()
+    client.send(UPGRADE.replace("/ws", "/ws?ping=message"))
+    assert (await client.read_head())[0] == 101
+    assert (await client.read())["type"] == "welcome"
+    return client
+
+
+async def test_a_client_that_asks_for_it_is_pinged_by_a_push_and_any_command_is_an_answer():
+    async with serving(heartbeat=OFTEN, websocket=IMPATIENT) as gateway:
+        client = await shake_hands_with_ping_messages(gateway)
+        for _ in range(4):
+            assert await client.read() == {"type": "ping"}
+            client.send_frame('{"type":"ping"}')  # without an id: nothing comes back
+        assert await client.read() == {"type": "ping"}
+        assert (await client.read())["code"] == 3000
+
+
+async def test_the_ping_push_comes_in_the_codec_of_the_session():
+    async with serving(heartbeat=OFTEN) as gateway:
+        client = await gateway.websocket("gateway.v1.msgpack", query="ping=message")
+        assert await client.read() == {"type": "ping"}
+
+
+async def test_a_client_that_is_sent_a_lot_is_pinged_all_the_same():
+    async with serving(heartbeat=OFTEN) as gateway:
+        client = await gateway.websocket(query="ping=message")
+        await client.ask(type="subscribe", channel="a")
+        kinds: set[str] = set()
+        while kinds != {"ping", "message"}:
+            await gateway.publish("a", 1)
+            kinds.add((await client.read())["type"])
 
 
 async def test_a_client_that_neither_reads_nor_sends_is_dropped():
