@@ -4,9 +4,10 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from gateway.log import FORMATTERS, LEVELS
+from protocol.messages import Overflow
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
@@ -52,10 +53,17 @@ examples:
   gateway publish news --text 'or let this option add them'
   tail -f events.jsonl | gateway publish news -
       one publication per line
+  gateway publish scores '{"home": 2}' --key match-7 --tag sport=football
+      a slow subscriber may ask for the newest of each key only
+  gateway publish orders '{"id": 7}' --idempotency-key order-7
+      publish once, however often this is repeated; tried again where the answer is lost
+  gateway publish document '"second edit"' --expected-offset 1
+      only where the channel ends at offset 1; refused with the offset where it does
   gateway publish --url https://gateway.example.org news 42
       GATEWAY_URL and GATEWAY_API_KEY spare the options, and keep the key out of `ps`
 
-Prints {"channel", "epoch", "offset"} for each publication.
+Prints {"channel", "epoch", "offset"} for each publication. Where the gateway is over its limits and
+says when to come back, it is asked again for up to a minute.
 """
 
 SUBSCRIBE_EXAMPLES: Final = """\
@@ -66,10 +74,32 @@ examples:
       wait for one message, then stop
   gateway subscribe news --cursor CURSOR
       go on where an earlier one stopped; it printed the cursor when it did
+  gateway subscribe scores --overflow latest
+      when too slow, skip to the newest of each key; what is skipped is told as a gap
 
 Messages go to stdout, one JSON object per line. What happens to the connection goes to stderr. When
 it breaks, it is made again and nothing is lost that the history still has; what it no longer has is
 told as a gap. Only a first attempt that fails ends the command.
+"""
+
+HISTORY_EXAMPLES: Final = """\
+examples:
+  gateway history news
+      everything that the channel retains, oldest first
+  gateway history news --reverse --count 10
+      the last ten, newest first
+  gateway history news --cursor CURSOR
+      go on where an earlier one stopped; it printed the cursor when it did
+
+Publications go to stdout, one JSON object per line; gaps and the cursor go to stderr.
+"""
+
+PRESENCE_EXAMPLES: Final = """\
+examples:
+  gateway presence news
+      who is subscribed now, one JSON object per line
+  gateway presence news --count
+      only how many
 """
 
 CONFIG_EXAMPLES: Final = """\
@@ -133,6 +163,22 @@ def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text", action="store_true", help="DATA is text, to be published as a JSON string"
     )
+    parser.add_argument("--key", help="what the publication is about")
+    parser.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        type=_parse_tag,
+        metavar="NAME=VALUE",
+        help="carried along with it; may be given several times",
+    )
+    parser.add_argument("--idempotency-key", metavar="ID", help="a repeat publishes nothing")
+    parser.add_argument(
+        "--expected-offset",
+        type=_parse_offset,
+        metavar="N",
+        help="publish only where the channel ends at N; 0 is before the first",
+    )
     _add_remote_arguments(parser)
     parser.add_argument(
         "--api-key",
@@ -146,8 +192,31 @@ def _add_subscribe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("channels", metavar="CHANNEL", nargs="+")
     parser.add_argument("--cursor", help="go on from there instead of from now")
     parser.add_argument(
+        "--overflow",
+        choices=get_args(Overflow),
+        help="what to do where it is too slow; default: what the channel says",
+    )
+    parser.add_argument(
         "--count", type=_parse_count, metavar="N", help="stop after N messages; default: never"
     )
+    _add_remote_arguments(parser)
+    parser.set_defaults(api_key=None)
+
+
+def _add_history_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("--cursor", help="begin there instead of at the oldest or the newest")
+    parser.add_argument("--reverse", action="store_true", help="newest first")
+    parser.add_argument(
+        "--count", type=_parse_count, metavar="N", help="stop after N; default: at the end"
+    )
+    _add_remote_arguments(parser)
+    parser.set_defaults(api_key=None)
+
+
+def _add_presence_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("--count", action="store_true", help="print only how many")
     _add_remote_arguments(parser)
     parser.set_defaults(api_key=None)
 
@@ -171,6 +240,19 @@ def _add_remote_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _parse_tag(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _parse_offset(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return int(text)
+
+
 def _parse_count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
@@ -184,6 +266,12 @@ COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], No
         "print what is published to channels",
         SUBSCRIBE_EXAMPLES,
         _add_subscribe_arguments,
+    ),
+    "history": ("print what a channel retains", HISTORY_EXAMPLES, _add_history_arguments),
+    "presence": (
+        "print who is subscribed to a channel",
+        PRESENCE_EXAMPLES,
+        _add_presence_arguments,
     ),
     "config": ("print the effective configuration", CONFIG_EXAMPLES, _add_config_command_arguments),
 }

@@ -1,26 +1,25 @@
-"""A gateway seen from another process: publish to it, and follow its channels.
+"""A gateway seen from another process: publish to it, read from it, and follow its channels.
 
 It blocks on the standard library's HTTP client, which suits a command line and a script. It keeps
 the promise of the client protocol across reconnects by handing back the last cursor it saw as
 `Last-Event-ID`.
 """
 
-import codecs
 import http.client
 import random
-import re
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
+from gateway.client.event_stream import EventStreamDecoder, EventTooLarge, StreamEvent
 from gateway.errors import GatewayError
-from protocol.messages import Closing
+from protocol.messages import Closing, HistoryPage, Overflow, PresencePage
 
 # The gateway sends a comment at least every 25 s and proxies cut after 60 s: what is silent for
 # longer is gone.
@@ -32,41 +31,50 @@ RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 30.0
 # The most that the gateway itself may ask for, as the `retry:` that it can be configured to send.
 MAX_ASKED_S: Final = 3600.0
-# One event; far above a publication that a gateway accepts by default, and a bound where the peer
-# is no gateway.
-MAX_EVENT_CHARACTERS: Final = 16 * 1024 * 1024
 READ_BYTES: Final = 64 * 1024
 
-_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _CONNECTIONS: Final[dict[str, type[http.client.HTTPConnection]]] = {
     "http": http.client.HTTPConnection,
     "https": http.client.HTTPSConnection,
 }
 
 
+Page = TypeVar("Page", HistoryPage, PresencePage)
+
+
+class PublishOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What may go along with a publication, as in protocol.messages.PublishRequest."""
+
+    key: str | None = None
+    tags: dict[str, str] | None = None
+    idempotency_key: str | None = None
+    expected_offset: int | None = None
+
+
 class RemoteError(GatewayError):
     """The gateway did not do what was asked.
 
-    status is that of its answer where there was one, code its name for the error.
+    status is that of its answer where there was one, code its name for the error, retry_after_s how
+    long to wait before the same may succeed.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class Unreachable(RemoteError):
     """No answer came, or it broke off."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """One event of a text/event-stream; last_event_id is the stream's as of this event."""
-
-    type: str
-    data: str
-    last_event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,79 +95,8 @@ class Reconnecting:
     delay_s: float
 
 
-class EventStreamDecoder:
-    """Turns the bytes of one text/event-stream into events. WHATWG HTML section 9.2.6."""
-
-    __slots__ = (
-        "_data",
-        "_decoder",
-        "_held",
-        "_id",
-        "_is_after_cr",
-        "_tail",
-        "_type",
-        "last_event_id",
-        "retry_ms",
-    )
-
-    def __init__(self, last_event_id: str = "", retry_ms: int | None = None) -> None:
-        """Start a stream, with what the stream before it left."""
-        # "utf-8-sig" because one byte order mark at the start is not part of the stream.
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._tail = ""
-        self._is_after_cr = False
-        self._type = ""
-        self._id = last_event_id
-        self._data: list[str] = []
-        self._held = 0
-        self.last_event_id = last_event_id
-        self.retry_ms = retry_ms
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Return the events that data completes, oldest first; keep an incomplete one.
-
-        Raises RemoteError for an event above MAX_EVENT_CHARACTERS; the decoder is unusable
-        afterwards.
-        """
-        text = self._decoder.decode(data)
-        if not text:
-            return []
-        if self._is_after_cr:  # that CR has ended its line; a LF now belongs to it
-            text = text.removeprefix("\n")
-        self._is_after_cr = text.endswith("\r")
-        *lines, self._tail = _LINE_END.split(self._tail + text)
-        events = [event for line in lines if (event := self._take(line)) is not None]
-        if self._held + len(self._tail) > MAX_EVENT_CHARACTERS:
-            raise RemoteError(f"an event is longer than {MAX_EVENT_CHARACTERS} characters")
-        return events
-
-    def _take(self, line: str) -> StreamEvent | None:
-        if not line:
-            return self._dispatch()
-        field, _, value = line.partition(":")  # a comment is a field without a name
-        value = value.removeprefix(" ")
-        if field == "data":
-            self._data.append(value)
-            self._held += len(value) + 1
-        elif field == "event":
-            self._type = value
-        elif field == "id" and "\0" not in value:
-            self._id = value
-        elif field == "retry" and value.isascii() and value.isdigit():
-            self.retry_ms = int(value)
-        return None
-
-    def _dispatch(self) -> StreamEvent | None:
-        # Only now: an id whose event breaks off would resume behind that event.
-        self.last_event_id = self._id
-        event = StreamEvent(self._type or "message", "\n".join(self._data), self._id)
-        has_data = bool(self._data)
-        self._type, self._data, self._held = "", [], 0
-        return event if has_data else None
-
-
 class RemoteGateway:
-    """A running gateway by its URL; publishes over one connection, follows over another."""
+    """A running gateway by its URL; asks over one connection, follows over another."""
 
     __slots__ = ("_api_key", "_connection", "_url", "url")
 
@@ -172,21 +109,55 @@ class RemoteGateway:
         self._api_key = api_key
         self._connection: http.client.HTTPConnection | None = None
 
-    def publish(self, channel: str, data: bytes) -> bytes:
+    def publish(self, channel: str, data: bytes, options: PublishOptions | None = None) -> bytes:
         """Publish data, which is JSON, and return the place it got as one line of JSON.
 
-        The connection stays open for the next. Raises RemoteError where the gateway refuses or
-        cannot be reached. Nothing is sent twice: after Unreachable the publication may or may not
-        be in the channel.
+        Raises RemoteError where the gateway refuses or cannot be reached. Nothing is sent twice:
+        after Unreachable the publication may or may not be in the channel, and only one with an
+        idempotency key may be published again without becoming two.
         """
+        fields = {"channel": channel, "data": msgspec.Raw(data)}
+        if options is not None:
+            fields |= msgspec.structs.asdict(options)
+        given = {name: value for name, value in fields.items() if value is not None}
         headers = {"Content-Type": "application/json"}
         if self._api_key is not None:
             headers["Authorization"] = f"Bearer {self._api_key}"
-        body = msgspec.json.encode({"channel": channel, "data": msgspec.Raw(data)})
+        return compact_json(self._ask("POST", "/publish", msgspec.json.encode(given), headers))
+
+    def history(
+        self, channel: str, *, limit: int, cursor: str | None, is_reverse: bool
+    ) -> HistoryPage:
+        """Return a page of what channel retains. Raises RemoteError."""
+        wanted = {"limit": str(limit), "reverse": "true" if is_reverse else "false"}
+        return self._read_page(channel, "history", wanted, cursor, HistoryPage)
+
+    def presence(self, channel: str, *, limit: int, cursor: str | None) -> PresencePage:
+        """Return a page of who is subscribed to channel. Raises RemoteError."""
+        return self._read_page(channel, "presence", {"limit": str(limit)}, cursor, PresencePage)
+
+    def _read_page(
+        self, channel: str, name: str, wanted: dict[str, str], cursor: str | None, kind: type[Page]
+    ) -> Page:
+        query = urlencode(wanted if cursor is None else wanted | {"cursor": cursor})
+        answer = self._ask("GET", f"/channels/{quote(channel, safe='')}/{name}?{query}")
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.DecodeError as error:
+            raise RemoteError(f"the answer is no gateway's: {error}") from None
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> bytes:
+        """Return the body of the answer; raise RemoteError where it refuses, or does not come."""
         try:
             with self._reaching():
                 connection = self._connect()
-                connection.request("POST", f"{self._url.path}/publish", body, headers)
+                connection.request(method, self._url.path + path, body, headers)
                 response = connection.getresponse()
                 answer = response.read()
         except Unreachable:
@@ -194,10 +165,10 @@ class RemoteGateway:
             raise
         if not 200 <= response.status < 300:
             raise _refusal(response, answer)
-        return compact_json(answer)
+        return answer
 
     def close(self) -> None:
-        """Close the connection that publish keeps."""
+        """Close the connection that is kept open."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -207,6 +178,8 @@ class RemoteGateway:
         channels: list[str],
         cursor: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        *,
+        overflow: Overflow | None = None,
     ) -> Iterator[StreamEvent | CursorMoved | Reconnecting]:
         """Yield what happens in channels from cursor on, or from now, for ever.
 
@@ -215,7 +188,7 @@ class RemoteGateway:
         because then the URL may be wrong, and RemoteError where the gateway refuses for a reason
         that the next attempt would meet again, or closes and says not to come back.
         """
-        path = f"{self._url.path}/sse?{_query(channels, cursor)}"
+        path = f"{self._url.path}/sse?{_query(channels, cursor, overflow)}"
         decoder = EventStreamDecoder()
         is_known, failures = False, 0
         while True:
@@ -264,7 +237,7 @@ class RemoteGateway:
     ) -> Iterator[StreamEvent | CursorMoved]:
         cursor = decoder.last_event_id
         while data := self._read(response):
-            for event in decoder.feed(data):
+            for event in _feed(decoder, data):
                 cursor = event.last_event_id
                 yield event
             if decoder.last_event_id != cursor:
@@ -299,6 +272,13 @@ class RemoteGateway:
         return self._connection
 
 
+def _feed(decoder: EventStreamDecoder, data: bytes) -> list[StreamEvent]:
+    try:
+        return decoder.feed(data)
+    except EventTooLarge as error:
+        raise RemoteError(str(error)) from None
+
+
 def compact_json(data: bytes) -> bytes:
     """Return what a gateway sent on one line, nothing else changed. Raises RemoteError."""
     try:
@@ -316,9 +296,12 @@ def _parse_url(url: str) -> SplitResult:
     return parts._replace(path=quote(parts.path.rstrip("/"), safe="/%"))
 
 
-def _query(channels: list[str], cursor: str | None) -> str:
+def _query(channels: list[str], cursor: str | None, overflow: Overflow | None) -> str:
     pairs = [("channel", channel) for channel in channels]
-    return urlencode(pairs + ([] if cursor is None else [("cursor", cursor)]))
+    chosen = {"cursor": cursor, "overflow": overflow}
+    return urlencode(
+        [*pairs, *((name, value) for name, value in chosen.items() if value is not None)]
+    )
 
 
 def _refusal(response: http.client.HTTPResponse, body: bytes) -> RemoteError:
@@ -328,7 +311,18 @@ def _refusal(response: http.client.HTTPResponse, body: bytes) -> RemoteError:
         code, message = str(error["code"]), str(error["message"])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
         return RemoteError(f"refused: {response.status} {response.reason}", status=response.status)
-    return RemoteError(f"refused: {message} ({code})", status=response.status, code=code)
+    return RemoteError(
+        f"refused: {message} ({code})",
+        status=response.status,
+        code=code,
+        retry_after_s=_read_retry_after(response),
+    )
+
+
+def _read_retry_after(response: http.client.HTTPResponse) -> float | None:
+    """Return the seconds of Retry-After. RFC 9110 section 10.2.3; a date is not understood."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _is_transient(error: RemoteError, is_known: bool) -> bool:
