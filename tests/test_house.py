@@ -26,7 +26,7 @@ TOP_LEVEL = {
 TESTED_ELSEWHERE = {
     "gateway/__main__.py": "two lines, run by tests/gateway/test_cli.py as `python -m gateway`",
     "gateway/arguments.py": "the options of the commands, which tests/gateway/test_cli.py runs",
-    "gateway/terminal.py": "what the commands print, which tests/gateway/client/test_shell.py reads",
+    "gateway/terminal.py": "what commands print, which tests/gateway/client/test_shell.py reads",
     "gateway/broker.py": "an interface; each broker is tested",
 }
 # Folders of tests that mirror no package, each with the reason.
