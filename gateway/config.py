@@ -113,7 +113,7 @@ class HeartbeatConfig(Section, frozen=True):
 
     # Every client hears from the gateway once per interval: below the 60 s idle limit of common
     # proxies, with one ping to spare. A client that has vanished is gone within two intervals (and
-    # the 32nd of one, the sweep's grain) of what it last did, on every transport:
+    # the 128th of one, the sweep's grain) of what it last did, on every transport:
     # - A WebSocket is pinged, and ended with 3000 when nothing was heard from one ping to the next.
     # - An event stream gets a comment, which cannot be answered; the kernel drops the connection
     #   when the comment is not acknowledged for an interval. Only Linux can (TCP_USER_TIMEOUT);
