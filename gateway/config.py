@@ -233,6 +233,12 @@ class BrokerConfig(Section, frozen=True):
     # and then every channel begins a new epoch, because clients may have seen what is gone.
     fsync: Literal["always", "interval"] = "interval"
     fsync_interval_s: Seconds = 1.0
+    # Data, keys and tags that wait for the disk, with some hundred bytes for each publication: a
+    # second or two of a slow disk. Beyond it a publication is answered with `overloaded`.
+    max_pending_bytes: Bytes = 64 * 1024 * 1024
+    # The file in the folder, beside which the write-ahead log needs a few dozen megabytes; what has
+    # expired is used again. A publication that does not fit is answered with `overloaded`.
+    max_data_bytes: Annotated[int, Meta(ge=1024 * 1024)] = 16 * 1024 * 1024 * 1024
 
 
 class HubConfig(Section, frozen=True):
