@@ -4,6 +4,7 @@ Live delivery, catching up, recovery, long-poll and history all read from here; 
 publications for a subscriber.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
@@ -231,6 +232,11 @@ class Stream:
         """Drop the oldest publications that no bound covers any more."""
         if self._log:
             self._memory.used_bytes -= self._drop_oldest(self._clock())
+
+    def clear(self) -> None:
+        """Keep nothing; only for a stream that nobody follows."""
+        if self._log:
+            self._memory.used_bytes -= self._drop_oldest(math.inf)
 
     def _drop_oldest(self, now: float) -> int:
         """Drop what no bound covers of a log that is not empty; return the memory it took."""

@@ -16,9 +16,11 @@ from typing import Final, TypeVar
 
 from gateway.broker import Deliver, Draft
 from gateway.brokers.deadlines import Deadlines
+from gateway.brokers.room import check_room, log_metrics
 from gateway.brokers.sequence import NO_KEYS, IdempotencyKeys, sequence
 from gateway.clock import steady_time
 from gateway.config import ChannelsConfig
+from gateway.metrics import Metric
 from gateway.stream import LogMemory, Page, Stream
 from protocol.codes import ErrorCode
 from protocol.cursor import Position
@@ -91,6 +93,11 @@ class MemoryBroker:
         """How many bytes all logs take in memory, of at most max_log_bytes."""
         return self._memory.used_bytes
 
+    @property
+    def metrics(self) -> list[Metric]:
+        """What an operator may want to know of it."""
+        return log_metrics(self.publication_count, self.channel_count, self.log_bytes)
+
     async def start(self, deliver: Deliver) -> None:
         """Use deliver for followed streams from now on."""
         self._loop = get_running_loop()
@@ -138,7 +145,7 @@ class MemoryBroker:
             sequenced = sequence(drafts, stream.epoch, stream.last, now, keys, stream.config)
             publications, places, used = sequenced
             if publications:
-                self._check_room(stream)
+                check_room(stream, self._memory, self._config)
                 if stream.is_empty:
                     self._enter(stream)
                     self._deadlines.book(stream, now + stream.config.history_age_s)
@@ -215,17 +222,6 @@ class MemoryBroker:
         if not keys:
             del self._keys[channel]
         return keys.next_expiry
-
-    def _check_room(self, stream: Stream) -> None:
-        """Raise MessageError unless stream and this node can take more publications."""
-        if stream.is_overfull:  # never without subscribers: the bounds apply
-            text = f"channel {stream.name!r}: its subscribers cannot be given what is published"
-            raise MessageError(ErrorCode.OVERLOADED, text)
-        limit = self._config.max_log_bytes
-        if self._memory.used_bytes >= limit:
-            logger.warning("publications are refused: all logs together hold %s bytes", limit)
-            text = f"channel {stream.name!r}: all logs of this node together hold {limit} bytes"
-            raise MessageError(ErrorCode.OVERLOADED, f"{text}, as many as they may")
 
     def _find(self, channel: str) -> Stream:
         """Return the stream of channel, or a new one that is not entered yet."""
