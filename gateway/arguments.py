@@ -36,6 +36,9 @@ examples:
       listen on 127.0.0.1:8080 and print where everything is
   gateway serve --host 0.0.0.0 --port 9000 --config gateway.toml
       flags win over the environment, which wins over the file
+  gateway serve --data /var/lib/gateway
+      history, epochs and idempotency keys are on disk; GATEWAY_BROKER__FSYNC=always has each
+      publication survive the loss of power before it is answered
   GATEWAY_CHANNELS__HISTORY_COUNT=50 gateway serve
       every setting of `gateway config` can come from GATEWAY_SECTION__FIELD
   GATEWAY_AUTH__API_KEY=secret gateway serve --log-format json --access-log
@@ -230,6 +233,9 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     parser.add_argument("--host", help="address to listen on; default: 127.0.0.1")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any; default: 8080")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder that keeps history across restarts; default: memory"
+    )
 
 
 def _add_remote_arguments(parser: argparse.ArgumentParser) -> None:

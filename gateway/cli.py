@@ -15,7 +15,7 @@ from typing import Final
 
 from gateway.arguments import build_parser
 from gateway.client.shell import history, presence, publish, subscribe
-from gateway.config import Config
+from gateway.config import BrokerConfig, Config
 from gateway.config_sources import format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
@@ -94,7 +94,11 @@ def _config(arguments: argparse.Namespace) -> Exit:
 
 
 def _load(arguments: argparse.Namespace) -> Config:
-    flags = {"server.host": arguments.host, "server.port": arguments.port}
+    flags = {
+        "server.host": arguments.host,
+        "server.port": arguments.port,
+        "broker.data": arguments.data,
+    }
     overrides = {name: value for name, value in flags.items() if value is not None}
     return load_config(arguments.config, os.environ, overrides)
 
@@ -113,7 +117,8 @@ def _print_start(url: str, config: Config) -> None:
         f"  websocket  {url.replace('http', 'ws', 1)}/ws\n"
         f"  sse        {url}/sse?channel=news\n"
         f"  long-poll  {url}/poll?channel=news\n"
-        f"  publish    {url}/publish (POST{publishers})",
+        f"  publish    {url}/publish (POST{publishers})\n"
+        f"  history    {_describe_history(config.broker)}",
         flush=True,
     )
     if not has_key and not _is_loopback(config.server.host):
@@ -123,6 +128,17 @@ def _print_start(url: str, config: Config) -> None:
             "GATEWAY_API_KEY is what `gateway publish` sends; this gateway asks for no key until"
             " GATEWAY_AUTH__API_KEY is set"
         )
+
+
+def _describe_history(broker: BrokerConfig) -> str:
+    """Return where logs are kept, and what takes them away."""
+    if broker.data is None:
+        return "in memory; a restart begins anew (--data DIR keeps it)"
+    kept = f"in {os.path.abspath(broker.data)}; what is published survives"
+    if broker.fsync == "always":
+        return f"{kept} a crash and the loss of power"
+    interval_s = f"{broker.fsync_interval_s:g} s"
+    return f"{kept} a crash; the loss of power takes at most the last {interval_s}"
 
 
 def _find_version() -> str:

@@ -13,6 +13,7 @@ from gateway import metrics
 from gateway.api import API
 from gateway.auth import Identify, choose_identify
 from gateway.broker import Draft
+from gateway.brokers.durable import DurableBroker
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
 from gateway.config import Config
@@ -64,13 +65,26 @@ class Node:
         self._access_log = access_log
 
     async def start(self) -> None:
-        """Listen and serve; raises OSError when the address cannot be had."""
+        """Listen and serve.
+
+        Raises OSError when the address cannot be had, GatewayError when the data folder cannot.
+        """
         config = self.config
         loop = asyncio.get_running_loop()
         self._broker = self._make_broker()
         presence = Presence(config.presence, loop.call_soon, loop.call_later)
         self.hub = Hub(self._broker, config.hub, loop.call_soon, presence)
         await self._broker.start(self.hub.deliver)
+        try:
+            await self._listen()
+        except BaseException:
+            await self._broker.stop()
+            raise
+        self._chores = loop.create_task(self._do_chores())
+
+    async def _listen(self) -> None:
+        config = self.config
+        loop = asyncio.get_running_loop()
         self._heartbeat = Sweep(loop, config.heartbeat.interval_s)
         self._router = self._build_router()
         self._server = Server(
@@ -96,18 +110,19 @@ class Node:
         except UnicodeError:  # what looking a name up says of "a..b"
             await self._runner.cleanup()
             raise OSError(f"{listening.host[:80]!r} cannot be a host name") from None
-        self._chores = loop.create_task(self._do_chores())
 
     async def stop(self) -> None:
         """Stop accepting, tell every client to come back later, and close what remains."""
-        self._router.is_draining = True
-        for site in self._runner.sites:
-            await site.stop()
-        await self._send_sessions_away()
-        await self._runner.cleanup()
-        self._chores.cancel()
-        await asyncio.wait([self._chores])
-        await self._broker.stop()
+        try:
+            self._router.is_draining = True
+            for site in self._runner.sites:
+                await site.stop()
+            await self._send_sessions_away()
+            await self._runner.cleanup()
+            self._chores.cancel()
+            await asyncio.wait([self._chores])
+        finally:  # also where a second Ctrl-C has cut the rest short
+            await self._broker.stop()
 
     async def publish(
         self,
@@ -155,9 +170,12 @@ class Node:
         host = self.config.server.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def _make_broker(self) -> MemoryBroker:
+    def _make_broker(self) -> MemoryBroker | DurableBroker:
         """Return the broker that the configuration asks for, not started."""
-        return MemoryBroker(self.config.channels)
+        config = self.config
+        if config.broker.data is None:
+            return MemoryBroker(config.channels)
+        return DurableBroker(config.channels, config.broker)
 
     def _build_router(self) -> Router:
         config, hub, heartbeat = self.config, self.hub, self._heartbeat
@@ -215,7 +233,6 @@ class Node:
     async def _answer_metrics(self, request: BaseRequest) -> Response:
         hub, broker = self.hub, self._broker
         counters = {
-            "gateway_publications_total": ("Publications accepted", broker.publication_count),
             "gateway_deliveries_total": ("Publications handed to sessions", hub.delivery_count),
             "gateway_gaps_total": ("Gaps told to clients", hub.gap_count),
         }
@@ -223,13 +240,12 @@ class Node:
             "gateway_connections": ("Open sockets", len(self._server.connections)),
             "gateway_sessions": ("Sessions on all transports", len(hub.sessions)),
             "gateway_subscriptions": ("Subscriptions of all sessions", hub.subscription_count),
-            "gateway_channels": ("Channels that exist", broker.channel_count),
-            "gateway_log_bytes": ("Memory that all logs take", broker.log_bytes),
         }
         text = metrics.render(
             [
                 *(Metric(name, "counter", *each) for name, each in counters.items()),
                 *(Metric(name, "gauge", *each) for name, each in gauges.items()),
+                *broker.metrics,
             ]
         )
         return Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
@@ -240,7 +256,7 @@ async def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then drain; a second signal ends the wait at once.
 
-    ready is called with the node once it listens. Raises OSError when the address cannot be had.
+    ready is called with the node once it listens. Raises what Node.start raises.
     """
     node = Node(_fit_to_descriptors(config), access_log=access_log)
     await node.start()
