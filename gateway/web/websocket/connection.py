@@ -210,7 +210,9 @@ class WebSocketConnection:
         if self._websocket.state is State.FAILED:
             self._tell_error()
             return
-        self.asyncio_transport.write(self._websocket.send_close(code, reason))
+        frame = self._websocket.send_close(code, reason)
+        if not self.asyncio_transport.is_closing():  # uvloop refuses to write to a failed socket
+            self.asyncio_transport.write(frame)
         if self.close_code is not None:
             self._finish()
             return

@@ -209,6 +209,15 @@ async def test_pings_are_answered_and_pongs_are_not_news():
     assert recorder.heard == []
 
 
+async def test_a_socket_that_has_failed_is_closed_without_a_word():
+    peer, websocket, recorder = upgraded()
+    peer.abort()
+    websocket.close()
+    assert peer.take() == b""
+    await turn()
+    assert recorder.heard == [("closed", 1006, "", None)]
+
+
 async def test_with_autoping_off_the_listener_answers():
     peer, _, recorder = upgraded(autoping=False)
     peer.feed(b"\x89\x81" + KEY + b"1" + b"\x8a\x81" + KEY + b"2")
