@@ -1,5 +1,6 @@
 """What a GET of /sse or /poll wants: which channels, each from where."""
 
+import asyncio
 from typing import Final, NamedTuple, cast, get_args
 
 from gateway.errors import BrokerUnavailable
@@ -98,7 +99,7 @@ async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
     streams: list[Stream] = []
     try:
         for channel, _, overflow in wanted:
-            streams.append(await hub.follow(channel))
+            streams.append(await _follow(hub, channel))
             choose_overflow(streams[-1].config, overflow)
     except BaseException as error:
         for stream in streams:
@@ -107,3 +108,14 @@ async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
             raise MessageError(ErrorCode.OVERLOADED, str(error)) from None
         raise
     return streams
+
+
+async def _follow(hub: Hub, channel: str) -> Stream:
+    followed = hub.follow(channel)
+    try:
+        return await followed
+    except asyncio.CancelledError:
+        # The client left in the very turn in which the broker answered.
+        if not followed.cancelled() and followed.exception() is None:
+            hub.release(channel)
+        raise

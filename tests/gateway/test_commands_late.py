@@ -182,6 +182,17 @@ async def test_a_follow_that_comes_to_nothing_is_let_go(client, broker, gateway,
     assert broker.followed == set()
 
 
+async def test_who_leaves_in_the_turn_of_the_answer_follows_nothing(broker, gateway) -> None:
+    following = asyncio.ensure_future(follow_all(gateway.hub, [Wanted("a", None)]))
+    await told()
+    asked, act = broker.asked.popleft()
+    asked.set_result(act().result())
+    following.cancel()
+    await asyncio.wait([following])
+    assert following.cancelled()
+    assert broker.followed == set()
+
+
 async def test_of_several_channels_none_is_followed_if_one_cannot_be(broker, gateway) -> None:
     wanted = [Wanted(channel, None) for channel in "abc"]
     following = asyncio.ensure_future(follow_all(gateway.hub, wanted))
