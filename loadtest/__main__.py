@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Final
 
-from loadtest import fanout, slow
+from loadtest import fanout, idle, slow
 from loadtest.client import LoadError
 from loadtest.losses import scenario as losses
 
@@ -25,6 +25,7 @@ Load goes where --target points: only to a machine that is yours.
 
 SCENARIOS: Final[dict[str, ModuleType]] = {
     "fanout": fanout,
+    "idle": idle,
     "losses": losses,
     "slow": slow,
 }

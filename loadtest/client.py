@@ -1,10 +1,11 @@
-"""Lean WebSocket connections for load: they count bytes and make no object per message.
+"""Lean WebSocket connections for load: they hand on what arrives, and make no object per message.
 
 The driver must not be the bottleneck, so it computes how long every delivery is instead of decoding
 what arrives; a lost or repeated delivery shows as a wrong count.
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -19,20 +20,27 @@ _KEY = b"\0\0\0\0"
 # A handshake, a welcome and a reply are below this; more before the reply is not our protocol.
 _MAX_OPENING_BYTES = 64 * 1024
 
+# Connections that are opened at the same time: below the smallest usual listen backlog.
+_OPENING_COUNT = 64
+
 
 class LoadError(Exception):
     """The target did not do what the scenario needs."""
 
 
+# What is told of every piece of data: which connection it came on, and the data.
+OnData = Callable[["LoadConnection", bytes], None]
+
+
 class LoadConnection(asyncio.Protocol):
-    """One connection: once it has read marker it tells on_bytes how much arrives, and no more."""
+    """One connection: once it has read marker it gives on_data what arrives, as it arrives."""
 
     asyncio_transport: asyncio.Transport
 
-    def __init__(self, marker: bytes, on_bytes: Callable[[int], None]) -> None:
+    def __init__(self, marker: bytes, on_data: OnData) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._marker = marker
-        self._on_bytes = on_bytes
+        self._on_data = on_data
         self._opening = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,9 +48,9 @@ class LoadConnection(asyncio.Protocol):
         self.asyncio_transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Look for the marker, then count."""
+        """Look for the marker, then hand on."""
         if self.opened.done():
-            self._on_bytes(len(data))
+            self._on_data(self, data)
             return
         self._opening += data
         if self._marker in self._opening:
@@ -71,9 +79,7 @@ class LoadConnection(asyncio.Protocol):
             self.opened.set_exception(LoadError(reason))
 
 
-async def connect(
-    target: str, first: bytes, marker: bytes, on_bytes: Callable[[int], None]
-) -> LoadConnection:
+async def connect(target: str, first: bytes, marker: bytes, on_data: OnData) -> LoadConnection:
     """Return a connection to target, a ws:// URL, that has sent first and has read marker.
 
     Raises OSError and LoadError.
@@ -83,7 +89,7 @@ async def connect(
         raise LoadError(f"{target!r} is not a ws:// URL")
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(
-        lambda: LoadConnection(marker, on_bytes), url.hostname, url.port or 80
+        lambda: LoadConnection(marker, on_data), url.hostname, url.port or 80
     )
     connection.asyncio_transport.write(
         _REQUEST.format(path=url.path or "/ws", host=url.netloc).encode()
@@ -91,3 +97,23 @@ async def connect(
     connection.send([first])
     await connection.opened
     return connection
+
+
+async def open_subscribers(
+    target: str, count: int, channel: str, on_data: OnData
+) -> list[LoadConnection]:
+    """Return count connections that are subscribed to channel; raises as connect does."""
+    first = json.dumps({"type": "subscribe", "id": 1, "channel": channel}).encode()
+    connections: list[LoadConnection] = []
+    try:
+        while len(connections) < count:
+            opening = (
+                connect(target, first, b'"type":"subscribed"', on_data)
+                for _ in range(min(_OPENING_COUNT, count - len(connections)))
+            )
+            connections += await asyncio.gather(*opening)
+    except BaseException:
+        for connection in connections:
+            connection.asyncio_transport.abort()
+        raise
+    return connections

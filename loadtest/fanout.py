@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Final, NamedTuple
 
-from loadtest.client import LoadConnection, connect
+from loadtest.client import LoadConnection, LoadError, connect, open_subscribers
 from loadtest.options import read_count, read_seconds
 from loadtest.process import ProcessStats
 from protocol.codec import JSON
@@ -16,14 +16,16 @@ from protocol.publication import Data, Publication
 
 EXAMPLES: Final = """\
 examples:
-  gateway serve &
+  GATEWAY_SESSION__COMMANDS_PER_S=0 gateway serve &
   python -m loadtest fanout --subscribers 1000 --in-flight 64 --pid $!
 """
 
-# Connections that are opened at the same time: below the smallest usual listen backlog.
-_OPENING_COUNT = 64
 # Without any delivery for so long the target has lost something, or stands still.
 _PATIENCE_S = 10.0
+_RATE_LIMITED: Final = (
+    "the target limits how much its clients publish; for this scenario start it with"
+    " GATEWAY_SESSION__COMMANDS_PER_S=0 GATEWAY_SESSION__BYTES_PER_S=0"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +78,7 @@ class Fanout:
         self._channel = f"loadtest-{secrets.token_hex(4)}"
         self._data = json.dumps("x" * max(data_bytes - 2, 0))
         self._missing_bytes = 0
+        self._refusal = b""
         self._progress = asyncio.Event()
         self._connections: list[LoadConnection] = []
 
@@ -85,26 +88,17 @@ class Fanout:
         Raises OSError and LoadError when connecting fails; deliveries that do not come are counted.
         """
         try:
-            await self._open_subscribers()
+            self._connections += await open_subscribers(
+                self._target, self._subscriber_count, self._channel, self._take
+            )
             return await self._measure(seconds, server)
         finally:
             for connection in self._connections:
                 connection.asyncio_transport.abort()
 
-    async def _open_subscribers(self) -> None:
-        command = {"type": "subscribe", "id": 1, "channel": self._channel}
-        first = json.dumps(command).encode()
-        for start in range(0, self._subscriber_count, _OPENING_COUNT):
-            count = min(_OPENING_COUNT, self._subscriber_count - start)
-            opening = (
-                connect(self._target, first, b'"type":"subscribed"', self._take)
-                for _ in range(count)
-            )
-            self._connections += await asyncio.gather(*opening)
-
     async def _measure(self, seconds: float, server: ProcessStats | None) -> FanoutResult:
         publisher = await connect(
-            self._target, b'{"type":"ping","id":1}', b'"pong"', lambda _: None
+            self._target, b'{"type":"ping","id":1}', b'"pong"', self._see_refusal
         )
         self._connections.append(publisher)
         command = {"type": "publish", "channel": self._channel, "data": json.loads(self._data)}
@@ -138,9 +132,21 @@ class Fanout:
         publication = Publication(offset, Data(self._data.encode()), 0.0)
         return len(encode_frame(TEXT, JSON.encode_message(self._channel, publication)))
 
-    def _take(self, size_bytes: int) -> None:
-        self._missing_bytes -= size_bytes
+    def _take(self, _: LoadConnection, data: bytes) -> None:
+        self._missing_bytes -= len(data)
         self._progress.set()
+
+    def _see_refusal(self, _: LoadConnection, data: bytes) -> None:
+        """Keep what the publisher hears, which publishes without ids: errors, or pings."""
+        if b'"error"' in data or b'"closing"' in data:
+            self._refusal += data
+            self._progress.set()
+
+    def _check_refusal(self) -> None:
+        if b'"rate_limited"' in self._refusal:
+            raise LoadError(_RATE_LIMITED)
+        if self._refusal:
+            raise LoadError(f"the target refused to publish: {self._refusal[:200]!r}")
 
     async def _wait_delivered(self) -> bool:
         """Return whether everything published has arrived, False if nothing arrives any more."""
@@ -151,6 +157,7 @@ class Fanout:
                     await self._progress.wait()
             except TimeoutError:
                 return False
+            self._check_refusal()
         return self._missing_bytes == 0
 
 

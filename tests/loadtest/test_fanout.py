@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gateway.config import Config, ServerConfig
+from gateway.config import Config, ServerConfig, SessionConfig
 from gateway.node import Node
 from loadtest.client import LoadError
 from loadtest.fanout import Fanout
@@ -13,7 +13,8 @@ from loadtest.process import ProcessStats
 
 @pytest.fixture
 async def target():
-    node = Node(Config(server=ServerConfig(port=0)))
+    unlimited = SessionConfig(commands_per_s=0, bytes_per_s=0)
+    node = Node(Config(server=ServerConfig(port=0), session=unlimited))
     await node.start()
     yield f"ws://127.0.0.1:{node.port}/ws"
     await node.stop()
@@ -50,3 +51,16 @@ async def test_a_url_of_another_kind_is_refused() -> None:
     run = Fanout("http://127.0.0.1/", subscriber_count=1, in_flight_count=1, data_bytes=2)
     with pytest.raises(LoadError, match="ws://"):
         await run.run(seconds=0.1, server=None)
+
+
+async def test_a_target_that_limits_its_publishers_is_told_apart_from_one_that_loses() -> None:
+    config = Config(
+        server=ServerConfig(port=0), session=SessionConfig(commands_per_s=10, commands_burst=10)
+    )
+    node = Node(config)
+    await node.start()
+    target = f"ws://127.0.0.1:{node.port}/ws"
+    run = Fanout(target, subscriber_count=1, in_flight_count=20, data_bytes=2)
+    with pytest.raises(LoadError, match="GATEWAY_SESSION__COMMANDS_PER_S=0"):
+        await run.run(seconds=1.0, server=None)
+    await node.stop()

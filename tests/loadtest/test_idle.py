@@ -1,0 +1,47 @@
+"""The idle scenario against a real node: it keeps its connections by answering pings."""
+
+import os
+
+import pytest
+
+from gateway.config import Config, HeartbeatConfig, ServerConfig, WebSocketConfig
+from gateway.node import Node
+from loadtest.idle import measure
+from loadtest.process import ProcessStats
+
+
+@pytest.fixture
+async def node():
+    config = Config(
+        server=ServerConfig(port=0),
+        websocket=WebSocketConfig(close_timeout_s=0.1),
+        heartbeat=HeartbeatConfig(interval_s=0.2),
+    )
+    node = Node(config)
+    await node.start()
+    yield node
+    await node.stop()
+
+
+async def test_who_answers_pings_is_kept_and_what_that_costs_is_told(node: Node) -> None:
+    target = f"ws://127.0.0.1:{node.port}/ws"
+    result = await measure(target, count=70, seconds=1.0, server=ProcessStats(os.getpid()))
+    assert (result.connections, result.lost_connections) == (70, 0)
+    assert result.pings >= 2 * 70
+    assert result.server_cpu_s_per_minute is not None
+    assert result.server_kib_per_connection is not None
+
+
+async def test_connections_that_the_target_ends_are_counted(node: Node) -> None:
+    target = f"ws://127.0.0.1:{node.port}/ws"
+
+    class Ending(ProcessStats):
+        """A look at the process that has every session ended."""
+
+        def cpu_s(self) -> float:
+            for session in tuple(node.hub.sessions):
+                session.transport.disconnect(1012, "enough")
+            return 0.0
+
+    result = await measure(target, count=3, seconds=0.5, server=Ending(os.getpid()))
+    assert result.lost_connections == 3
