@@ -28,6 +28,7 @@ from loadtest.losses.ledger import Ledger
 from loadtest.losses.restarts import SIGNALS, OwnGateway
 from loadtest.losses.verdict import FAULTS, Reader, Tally
 from loadtest.options import read_count, read_seconds
+from loadtest.wire import WireError
 from protocol.cursor import Position
 
 EXAMPLES: Final = """\
@@ -110,7 +111,10 @@ class Losses:
             if self._gateway is not None:
                 await self._gateway.start()
             await self._disturb()
-            await self._catch_up()
+            try:
+                await self._catch_up()
+            except (OSError, WireError) as error:
+                self.tally.fault("wrong", f"at the end: {type(error).__name__}: {error}")
             return False
         except asyncio.CancelledError:
             return True
