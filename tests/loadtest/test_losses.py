@@ -34,6 +34,15 @@ def test_nothing_is_lost_silently_while_the_gateway_is_killed_and_drained() -> N
     assert result["publications_repeated"] > 10
 
 
+def test_nothing_acknowledged_is_lost_where_logs_are_kept_on_disk() -> None:
+    result = search("--data", "--seconds", "7", "--restart-every", "2", "--stall", "0.7")
+    assert result["restarts"] >= 2
+    assert result["deliveries_checked"] > 2000
+    assert result["publications_repeated"] > 10
+    assert result["gaps"].keys() <= {"expired", "slow"}
+    assert result["publications_in_gaps"] > 0
+
+
 def test_a_running_gateway_is_searched_without_restarts(url: str) -> None:
     result = search("--target", url, "--seconds", "2", "--stall", "0.3")
     assert result["restarts"] == 0
