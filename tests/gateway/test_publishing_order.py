@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.config import BrokerConfig
 from tests.gateway.clients import Gateway, Push, Socket, bounded, encode_request, serving
 
 CHANNELS = ("a", "b")
@@ -15,9 +17,12 @@ PUBLISHERS = 6  # of each kind
 ROUNDS = 15
 
 
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with serving() as running:
+@pytest.fixture(params=["memory", "interval", "always"])
+async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """Return a gateway on each broker; one that writes to a disk answers later than it is asked."""
+    data, fsync = str(tmp_path / "data"), request.param
+    config = BrokerConfig() if fsync == "memory" else BrokerConfig(data=data, fsync=fsync)
+    async with serving(broker=config) as running:
         yield running
 
 
