@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 from gateway.broker import Deliver, Draft
 from gateway.brokers.database import Database, Kept
 from gateway.brokers.deadlines import Deadlines
-from gateway.brokers.pending import Log, Publishing, Waiting, group
+from gateway.brokers.pending import Log, Publishing, Waiting, group, measure
 from gateway.brokers.room import check_room, log_metrics
 from gateway.brokers.sequence import NO_KEYS, IdempotencyKeys, sequence
 from gateway.brokers.writer import Round, Writer
@@ -38,8 +38,6 @@ from protocol.errors import MessageError
 
 T = TypeVar("T")
 
-# What a publication that waits costs beside its data, key and tags; measured with tracemalloc.
-_WAITING_BYTES: Final = 600
 # One commit, and one turn of the loop afterwards: some dozen milliseconds at most.
 _ROUND_BYTES: Final = 4 * 1024 * 1024
 # Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
@@ -147,7 +145,7 @@ class DurableBroker:
     def publish(self, channel: str, drafts: Sequence[Draft]) -> "Future[list[Position]]":
         """Append drafts to channel and return their places, once they are committed."""
         future: Future[list[Position]] = self._loop.create_future()
-        size_bytes = sum(len(each.data.json) + _WAITING_BYTES for each in drafts)
+        size_bytes = measure(drafts)
         try:
             log = self._open(channel)
             if self._pending_bytes and (

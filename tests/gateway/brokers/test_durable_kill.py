@@ -33,21 +33,26 @@ class Publisher:
 
     def __init__(self, name):
         self.name = name
-        self.channel = random.choice(CHANNELS)
         self._number = 0
+        self._choose()
         # (channel, epoch, offset): data
         self.places = {}
 
     def command(self):
-        data = f"{self.name}-{self._number}"
-        return {"channel": self.channel, "data": data, "idempotency_key": data}
+        key = f"{self.name}-{self._number}"
+        return {"channel": self.channel, "data": key + self.padding, "idempotency_key": key}
 
     def see(self, place):
         found = place["channel"], place["epoch"], place["offset"]
         assert found not in self.places
         self.places[found] = self.command()["data"]
         self._number += 1
+        self._choose()
+
+    def _choose(self):
         self.channel = random.choice(CHANNELS)
+        # Large ones make commits long, and small ones come while those are on their way.
+        self.padding = "x" * random.choice([0, 0, 40_000])
 
 
 async def publish_over_websocket(publisher, port):

@@ -2,7 +2,7 @@
 
 from gateway.broker import Draft
 from gateway.brokers.database import Key
-from gateway.brokers.pending import Log, Publishing, group
+from gateway.brokers.pending import Log, Publishing, group, measure
 from gateway.config import ChannelConfig
 from gateway.stream import Stream
 from protocol.publication import Data, Publication
@@ -34,6 +34,14 @@ def test_each_channel_grows_once_by_all_its_publications_in_order():
     assert (first.name, first.channel, first.last, offsets(first)) == ("a", 1, 3, [1, 2, 3])
     assert (second.name, second.channel, second.last, offsets(second)) == ("bb", 2, 5, [5])
     assert (first.keys, second.keys) == ([], [Key("k", 5, 7.0)])
+
+
+def test_everything_that_waits_is_counted():
+    few = measure([Draft(Data(b"1"))])
+    assert measure([Draft(Data(b"1" * 1001))]) == few + 1000
+    assert measure([Draft(Data(b"1"), "k" * 1000)]) == few + 1000
+    assert measure([Draft(Data(b"1"), None, {"t" * 500: "u" * 500})]) > few + 1000
+    assert few < measure([Draft(Data(b"1"))] * 2) < 2 * few
 
 
 def test_repeats_alone_are_no_growth():
