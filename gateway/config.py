@@ -225,12 +225,18 @@ class PublishConfig(Section, frozen=True):
 class BrokerConfig(Section, frozen=True):
     """Where logs are kept."""
 
-    # A folder for epochs and history, created where it does not exist and used by one node at a
-    # time. Without one everything is in memory, and a restart begins a new epoch.
+    # A folder for epochs, history and idempotency keys, created where it does not exist and used by
+    # one node at a time. Without one everything is in memory, and a restart begins a new epoch.
+    # With it channels that are not in use are on disk alone: `channels.forget_after_s` is how long
+    # they stay in memory, and `channels.max_channels` bounds those in memory, and beside them those
+    # on disk that retain nothing; the oldest beyond it are forgotten.
     data: Annotated[str, Meta(min_length=1)] | None = None
-    # `always`: what is answered with `published` survives the loss of power. `interval`: it
-    # survives the end of the process; the loss of power takes at most the last fsync_interval_s,
-    # and then every channel begins a new epoch, because clients may have seen what is gone.
+    # `always`: what is answered with `published`, or seen by anybody, has been written through to
+    # the disk and survives the loss of power. `interval`: it survives the end of the process, also
+    # by `kill -9`; the loss of power takes at most the newest of the last fsync_interval_s (and of
+    # the time one write-through takes), and then every channel begins a new epoch, because clients
+    # may have seen what is gone. Only Linux tells the end of a process from that of the machine;
+    # elsewhere an `interval` counts every unclean end as the loss of power.
     fsync: Literal["always", "interval"] = "interval"
     fsync_interval_s: Seconds = 1.0
     # Data, keys and tags that wait for the disk, with some hundred bytes for each publication: a

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 # One commit, and one turn of the loop afterwards: some dozen milliseconds at most.
 _ROUND_BYTES: Final = 4 * 1024 * 1024
+_ROUND_READS: Final = 50  # channels, each with all that it retains
 # Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
 _STREAMS_PER_CALL: Final = 100
 # Streams that keep something for somebody who lags are looked at again after this.
@@ -76,7 +77,7 @@ class DurableBroker:
         self._pending_bytes = 0
         # What the next rounds read and write; the one that is on its way, which calls of publish it
         # answers, and who waits for all of them to be over.
-        self._unread: list[Log] = []
+        self._unread: deque[Log] = deque()
         self._unwritten: deque[Publishing] = deque()
         self._writing: list[Publishing] = []
         self._is_busy = self._is_scheduled = False
@@ -324,7 +325,7 @@ class DurableBroker:
             publishing = self._unwritten.popleft()
             size_bytes += publishing.size_bytes
             self._writing.append(publishing)
-        unread, self._unread = self._unread, []
+        unread = [self._unread.popleft() for _ in range(min(len(self._unread), _ROUND_READS))]
         if unread or self._writing:
             self._is_busy = True
             self._writer.submit(Round([log.name for log in unread], group(self._writing)))

@@ -162,6 +162,19 @@ async def test_more_than_may_wait_for_the_disk_is_refused_until_it_has_caught_up
     await bench.broker.stop()
 
 
+async def test_many_channels_are_read_a_few_at_a_time_and_commits_go_on_in_between(bench):
+    await bench.publish("a", "1")
+    bench.database.gate.clear()
+    following = [bench.broker.follow(str(number)) for number in range(500)]
+    await asyncio.sleep(0)
+    publishing = bench.begin("a", "2")
+    bench.database.gate.set()
+    await publishing
+    assert 0 < sum(each.done() for each in following) < 500
+    streams = await asyncio.gather(*following)
+    assert [stream.name for stream in streams] == [str(number) for number in range(500)]
+
+
 # --- a disk that fails --------------------------------------------------------------------------
 
 
