@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For searching by hand, with `--hypothesis-profile=long`.
+settings.register_profile("long", settings.get_profile("house"), max_examples=10_000)
 settings.load_profile("house")
 
 

@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
 # Folders of tests that mirror no package, each with the reason.
 TEST_FOLDERS_OF_THEIR_OWN = {
     "autobahn": "runs a test-suite from outside against the whole",
+    "gateway/promise": "plays everything at once against a whole node",
     "gateway/web/differential": "compares the whole of gateway.web with aiohttp",
     "gateway/web/programs": "programs as users write them, which the tests beside it check and run",
 }

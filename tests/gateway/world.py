@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from gateway.hub import Hub, Start
 from gateway.presence import Presence
 from gateway.session import Encode, Positions, Session
 from gateway.stream import Stream
-from gateway.transports.sse import EventStreamEndpoint, EventStreamTransport
 from protocol.codec import JSON
 from protocol.cursor import Position
 from protocol.messages import Push
@@ -71,50 +69,6 @@ class ScriptedTransport:
         if self.session.is_paused:
             self.hub.resume(self.session)
         return [json.loads(line) for line in taken.splitlines()]
-
-
-class ScriptedSocket:
-    """The asyncio transport of an event stream: full at capacity_bytes, empty after read()."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self.capacity_bytes = capacity_bytes
-        self.unread = b""
-        self.stream: EventStreamTransport | None = None
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        """Keep the capacity that the test has chosen."""
-
-    def get_extra_info(self, name: str) -> None:
-        """Have no socket."""
-
-    def write(self, data: bytes) -> None:
-        self.unread += data
-        stream = self.stream
-        if len(self.unread) > self.capacity_bytes and stream and not stream.session.is_paused:
-            stream.pause_writing()
-
-
-class EventStream:
-    """A real event stream on a scripted socket; the client knows its position from ids alone."""
-
-    def __init__(self, hub: Hub, endpoint: EventStreamEndpoint, capacity_bytes: int) -> None:
-        self.socket = ScriptedSocket(capacity_bytes)
-        request = SimpleNamespace(protocol=SimpleNamespace(asyncio_transport=self.socket))
-        self.transport = EventStreamTransport(endpoint, request, CHANNELS)
-        self.socket.stream = self.transport
-        self.session = self.transport.session
-        hub.attach(self.session)
-
-    def read(self) -> list[dict[str, Any]]:
-        taken, self.socket.unread = self.socket.unread, b""
-        if self.session.is_paused:
-            self.transport.resume_writing()
-        events = []
-        for block in taken.decode().split("\n\n")[:-1]:
-            fields = dict(line.split(": ", 1) for line in block.split("\n"))
-            push = json.loads(fields.get("data", '{"type": "id"}'))
-            events.append(push | {"cursor_after": fields.get("id")})
-        return events
 
 
 class World:
