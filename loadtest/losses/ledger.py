@@ -50,7 +50,12 @@ class Ledger:
         self._repeated.add(identity)
 
     def refuse(self, identity: Identity) -> str:
-        """Note that identity was refused: it must have no place."""
+        """Note that identity was refused: it must have no place.
+
+        The refusal of a repetition says nothing of what came before it.
+        """
+        if identity in self._repeated:
+            return ""
         self._refused.add(identity)
         place = self._places.get(identity)
         return f"{identity} was refused, but seen at {place}" if place else ""

@@ -55,6 +55,16 @@ def test_what_was_seen_must_not_be_refused_afterwards() -> None:
     assert "was refused, but seen" in ledger.refuse(identity)
 
 
+def test_a_repetition_may_be_refused_whatever_became_of_the_first() -> None:
+    ledger = Ledger()
+    seen, lost = ledger.send(1), ledger.send(1)
+    ledger.see(seen, Place("a", "e", 1))
+    for identity in (seen, lost):
+        ledger.repeat(identity)
+        assert ledger.refuse(identity) == ""
+    assert ledger.see(lost, Place("a", "e", 2)) == ""
+
+
 def test_what_was_acknowledged_behind_the_end_has_vanished() -> None:
     ledger = Ledger()
     for offset in range(1, 6):
