@@ -59,6 +59,17 @@ class ServerConfig(Section, frozen=True):
     max_head_bytes: Bytes = 16 * 1024
     # A request's body, as aiohttp's client_max_size; more is answered with 413.
     max_body_bytes: Bytes = 1024 * 1024
+    # From accept, or a head's first byte, to its last: a handshake takes a round trip, also on a
+    # bad network. Later is answered with 408. This and the next three are kept to within a second.
+    head_timeout_s: Seconds = 30.0
+    # Between two pieces of a body, as nginx; later is answered with 408.
+    body_timeout_s: Seconds = 60.0
+    # For a client to read any of an answer, as nginx; one that reads nothing is dropped. It is also
+    # the bound for the answer to a long-poll.
+    write_timeout_s: Seconds = 60.0
+    # How long a connection may idle between two requests, as nginx; then it is closed. Longer than
+    # a long-poll client takes to come back; clients try again on a new one where they are late.
+    keepalive_timeout_s: Seconds = 75.0
 
 
 class WebSocketConfig(Section, frozen=True):

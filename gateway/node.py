@@ -93,6 +93,10 @@ class Node:
             access_log=ACCESS_LOGGER if self._access_log else None,
             max_head_bytes=config.server.max_head_bytes,
             max_connections=config.server.max_connections,
+            head_timeout_s=config.server.head_timeout_s,
+            body_timeout_s=config.server.body_timeout_s,
+            write_timeout_s=config.server.write_timeout_s,
+            keepalive_timeout=config.server.keepalive_timeout_s,
         )
         # The timeout is waited for twice: for handlers to finish, then for cancelled ones to end.
         shutdown_timeout_s = config.server.shutdown_timeout_s / 2

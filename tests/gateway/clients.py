@@ -374,7 +374,7 @@ def encode_request(
 @asynccontextmanager
 async def serving(port: int = 0, identify: Any = None, **sections: Any) -> AsyncIterator[Gateway]:
     """Serve on the loopback, with these sections of the configuration."""
-    node = Node(Config(server=ServerConfig(port=port), **sections), identify=identify)
+    node = Node(Config(**({"server": ServerConfig(port=port)} | sections)), identify=identify)
     await node.start()
     gateway = Gateway(node)
     try:

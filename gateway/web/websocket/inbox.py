@@ -28,7 +28,8 @@ new_message: Final = tuple.__new__
 class Inbox(Listener):
     """What one connection has received, oldest first, for one receiver; and the waiting to write.
 
-    An empty inbox holds no queue.
+    An empty inbox holds no queue. Above max_bytes of messages, each with MESSAGE_OVERHEAD_BYTES,
+    nothing more is taken.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Inbox(Listener):
         "_heartbeat",
         "_is_ended",
         "_is_shut",
+        "_max_bytes",
         "_messages",
         "_size_bytes",
         "connection",
@@ -47,8 +49,9 @@ class Inbox(Listener):
 
     connection: WebSocketConnection
 
-    def __init__(self, *, decode_text: bool = True) -> None:
+    def __init__(self, *, decode_text: bool = True, max_bytes: int = MAX_INBOX_BYTES) -> None:
         self._decode_text = decode_text
+        self._max_bytes = max_bytes
         self.exception: Exception | None = None  # what ended the connection, if an exception did
         self._messages: deque[WSMessage] | None = None
         self._size_bytes = 0  # of what was put since the inbox was empty
@@ -76,7 +79,7 @@ class Inbox(Listener):
         message = messages.popleft()
         if not messages:
             self._messages = None
-            is_full, self._size_bytes = self._size_bytes > MAX_INBOX_BYTES, 0
+            is_full, self._size_bytes = self._size_bytes > self._max_bytes, 0
             if is_full:
                 self.connection.resume_reading()
         return message
@@ -181,7 +184,7 @@ class Inbox(Listener):
             self._messages = deque()
         self._messages.append(message)
         self._size_bytes += size_bytes + MESSAGE_OVERHEAD_BYTES
-        if self._size_bytes > MAX_INBOX_BYTES:
+        if self._size_bytes > self._max_bytes:
             self.connection.pause_reading()
         if self.waiter is not None:
             _wake(self.waiter)

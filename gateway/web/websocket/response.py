@@ -19,7 +19,7 @@ from gateway.web.request import BaseRequest
 from gateway.web.seams import Answerable
 from gateway.web.stream_response import StreamResponse
 from gateway.web.websocket.connection import CLOSE_TIMEOUT_S, WebSocketConnection
-from gateway.web.websocket.inbox import Inbox
+from gateway.web.websocket.inbox import MAX_INBOX_BYTES, Inbox
 from gateway.web.websocket.message import (
     CLOSED_MESSAGE,
     CLOSING_MESSAGE,
@@ -61,6 +61,8 @@ class WebSocketResponse(StreamResponse):
 
     One task may receive at a time; any number may send. It is closed when the handler returns.
 
+    The peer waits while more than max_inbox_bytes have come that were not received.
+
     Messages are compressed if compress is true and the client offers it, but for those sent with
     compress=0. Other values of the sends' compress change nothing: the window is the connection's.
     """
@@ -78,6 +80,7 @@ class WebSocketResponse(StreamResponse):
         max_msg_size: int = DEFAULT_MAX_MESSAGE_BYTES,
         writer_limit: int = DEFAULT_WRITER_LIMIT_BYTES,
         decode_text: bool = True,
+        max_inbox_bytes: int = MAX_INBOX_BYTES,
     ) -> None:
         super().__init__(status=101)
         self._close_timeout_s = timeout
@@ -89,7 +92,7 @@ class WebSocketResponse(StreamResponse):
         self._may_compress = bool(compress)
         self._max_message_bytes = max_msg_size or MAX_64_BYTES
         self._writer_limit_bytes = writer_limit
-        self._inbox = Inbox(decode_text=decode_text)
+        self._inbox = Inbox(decode_text=decode_text, max_bytes=max_inbox_bytes)
         self._connection: WebSocketConnection | None = None
         self._protocol: str | None = None
         self._outbox: Outbox | None = None  # where compression was agreed upon

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from gateway.web.server import Server
 from gateway.web.websocket.connection import WebSocketConnection
-from gateway.web.websocket.inbox import MAX_INBOX_BYTES, Inbox
+from gateway.web.websocket.inbox import MAX_INBOX_BYTES, MESSAGE_OVERHEAD_BYTES, Inbox
 from gateway.web.websocket.message import WSMsgType
 from protocol.errors import WebSocketError
 from protocol.frames import BINARY, TEXT
@@ -18,9 +19,9 @@ KEY = bytes(4)
 ATTACHED = tuple[Inbox, socket.socket]
 
 
-@pytest.fixture
-async def attached() -> AsyncIterator[ATTACHED]:
-    """Return the inbox of an open connection, and the socket of its peer."""
+@asynccontextmanager
+async def attaching(inbox: Inbox) -> AsyncIterator[ATTACHED]:
+    """Give inbox, as that of an open connection, and the socket of its peer."""
 
     async def handler(request: object) -> Any:
         raise AssertionError("no request is sent")
@@ -30,7 +31,6 @@ async def attached() -> AsyncIterator[ATTACHED]:
     peer.setblocking(False)
     with peer:
         _, accepted = await loop.connect_accepted_socket(Server(handler), ours)
-        inbox = Inbox()
         connection = WebSocketConnection(
             accepted, inbox, max_message_bytes=1 << 20, autoping=False, autoclose=False
         )
@@ -39,6 +39,12 @@ async def attached() -> AsyncIterator[ATTACHED]:
         yield inbox, peer
         connection.abort()
         await inbox.wait_ended()
+
+
+@pytest.fixture
+async def attached() -> AsyncIterator[ATTACHED]:
+    async with attaching(Inbox()) as both:
+        yield both
 
 
 async def fill(inbox: Inbox) -> int:
@@ -94,6 +100,19 @@ async def test_an_inbox_that_is_full_stops_reading_until_it_is_empty(attached):
         await inbox.get()
     assert transport.is_reading()
     assert await fill(inbox) == count
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 10_000])
+async def test_of_what_one_read_brings_only_one_message_is_taken_beyond_the_limit(limit):
+    most = limit // (100 + MESSAGE_OVERHEAD_BYTES) + 1
+    async with attaching(Inbox(max_bytes=limit)) as (inbox, peer):
+        peer.send((b"\x82\xe4" + KEY + bytes(100)) * 3 * most)
+        for _ in range(3):
+            await inbox.get()
+            taken = 1
+            while inbox.take() is not None:
+                taken += 1
+            assert taken == most
 
 
 async def test_empty_messages_fill_it_too(attached):
