@@ -4,12 +4,15 @@ config_sources.py says where settings come from.
 """
 
 import re
+from itertools import combinations
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import MessageError
 from protocol.messages import Overflow
+from protocol.publication import check_channel
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -186,6 +189,14 @@ class PrefixConfig(ChannelConfig, frozen=True, kw_only=True):
 
     prefix: Annotated[str, Meta(min_length=1)]
 
+    def __post_init__(self) -> None:
+        """Refuse what no channel's name begins with, and what ChannelConfig refuses."""
+        super().__post_init__()
+        try:
+            check_channel(self.prefix)
+        except MessageError as error:
+            raise ValueError(error.message) from None
+
 
 class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
     """What all channels have in common, and which differ: the first prefix that fits wins."""
@@ -203,6 +214,14 @@ class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
     # offset, so that a returning client learns whether it missed something; some hundred bytes
     # each. Then it is forgotten, and would begin again with a new epoch.
     forget_after_s: SecondsOrZero = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse a prefix that an earlier one leaves nothing to."""
+        super().__post_init__()
+        for each, earlier in combinations(reversed(self.prefixes), 2):
+            if each.prefix.startswith(earlier.prefix):
+                text = f"prefix {each.prefix!r} can never apply: {earlier.prefix!r} comes before it"
+                raise ValueError(f"{text} and fits all that it fits; the first that fits applies")
 
     def find(self, channel: str) -> ChannelConfig:
         """Return what applies to channel."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.config import ORIGIN_EXPECTED, ChannelConfig, Config, Section
+from gateway.config import ORIGIN_EXPECTED, ChannelConfig, Config, PrefixConfig, Section
 from gateway.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
@@ -61,16 +61,20 @@ def load_config(
 
 def _inherit(prefixes: Setting, channels: Mapping[str, object]) -> Setting:
     """Return prefixes with what `[channels]` says wherever one of them says nothing."""
-    if prefixes.is_textual:
+    source, section, name, tables, is_textual = prefixes
+    path = f"$.{section}.{name}"
+    if is_textual:
         message = "prefixes are tables of a file, as `[[channels.prefixes]]`"
-        raise ConfigError(message, path="$.channels.prefixes", source=prefixes.source)
-    if not isinstance(prefixes.value, list) or not all(
-        isinstance(each, dict) for each in prefixes.value
-    ):
-        return prefixes  # to be refused with its type
+        raise ConfigError(message, path=path, source=source)
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        message = "expected a list of tables, as `[[channels.prefixes]]`"
+        raise ConfigError(message, path=path, source=source)
+    for index, table in enumerate(tables):
+        for field in table:
+            _find_field(PrefixConfig, f"{section}.{name}[{index}]", field, source)
     known = ChannelConfig.__struct_fields__
-    inherited = {name: value for name, value in channels.items() if name in known}
-    return prefixes._replace(value=[{**inherited, **each} for each in prefixes.value])
+    inherited = {field: value for field, value in channels.items() if field in known}
+    return prefixes._replace(value=[inherited | table for table in tables])
 
 
 def format_config(config: Config) -> str:

@@ -14,9 +14,30 @@ def test_the_first_prefix_that_fits_applies_and_the_common_settings_to_the_rest(
     assert config.find("news") is config
 
 
+@pytest.mark.parametrize("names", [("a", "a:"), ("a", "b", "a"), ("news", "x", "newsletter", "y")])
+def test_a_prefix_that_can_never_apply_is_refused(names):
+    prefixes = tuple(PrefixConfig(prefix=each) for each in names)
+    with pytest.raises(ValueError, match=f"can never apply: '{names[0]}' comes before"):
+        ChannelsConfig(prefixes=prefixes)
+
+
+def test_a_longer_prefix_before_a_shorter_one_is_fine():
+    longer, shorter = PrefixConfig(prefix="news:a"), PrefixConfig(prefix="news:")
+    config = ChannelsConfig(prefixes=(longer, shorter))
+    assert (config.find("news:ab"), config.find("news:b")) == (longer, shorter)
+
+
+@pytest.mark.parametrize("prefix", ["a\n", "\x7f", "x" * 256])
+def test_a_prefix_that_no_channel_can_have_is_refused(prefix):
+    with pytest.raises(ValueError, match="invalid channel name"):
+        PrefixConfig(prefix=prefix)
+
+
 def test_a_default_overflow_that_nobody_may_ask_for_is_refused():
     with pytest.raises(ValueError, match="one of allowed_overflows"):
         ChannelsConfig(overflow="latest", allowed_overflows=("gap",))
+    with pytest.raises(ValueError, match="one of allowed_overflows"):
+        PrefixConfig(prefix="a", overflow="latest", allowed_overflows=("gap",))
     with pytest.raises(msgspec.ValidationError, match="one of allowed_overflows"):
         msgspec.convert({"allowed_overflows": ["latest"]}, ChannelsConfig)
 

@@ -229,6 +229,100 @@ def test_the_printed_configuration_can_be_read_again(write):
     assert load_config(write(format_config(config))) == config
 
 
+# --- prefixes -----------------------------------------------------------------------------------
+
+PREFIXES = """
+[channels]
+history_bytes = 7
+lag_count = 3
+
+[[channels.prefixes]]
+prefix = "chat:"
+history_count = 5
+overflow = "latest"
+
+[[channels.prefixes]]
+prefix = "c"
+history_age_s = 1
+"""
+
+
+def test_a_prefix_has_what_it_says_and_inherits_the_rest_from_every_source(write):
+    environ = {
+        "GATEWAY_CHANNELS__HISTORY_COUNT": "9",
+        "GATEWAY_CHANNELS__ALLOWED_OVERFLOWS": "gap,latest",
+    }
+    channels = load_config(write(PREFIXES), environ, {"channels.lag_count": 4}).channels
+    chat, c = channels.find("chat:x"), channels.find("cat")
+    assert (chat.history_count, chat.overflow) == (5, "latest")
+    assert (c.history_count, c.overflow, c.history_age_s) == (9, "gap", 1.0)
+    for each in (chat, c, channels):
+        assert (each.history_bytes, each.lag_count) == (7, 4)
+        assert each.allowed_overflows == ("gap", "latest")
+    assert channels.find("x") is channels
+
+
+def test_printed_prefixes_can_be_read_again(write):
+    text = "[channels]\nhistory_bytes = 7\n"
+    text += "[[channels.prefixes]]\nprefix = 'chat:\"é'\nhistory_count = 5\n"
+    text += "[[channels.prefixes]]\nprefix = 'c'\nallowed_overflows = ['gap']\n"
+    config = load_config(write(text))
+    assert [each.prefix for each in config.channels.prefixes] == ['chat:"é', "c"]
+    assert load_config(write(format_config(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        ("histery_count = 1", "[0].histery_count", "did you mean `history_count`?"),
+        ("max_channels = 1", "[0].max_channels", "unknown field `max_channels`"),
+        ("history_count = 'x'", "[0].history_count", "Expected `int`, got `str`"),
+        ("history_count = -1", "[0].history_count", "Expected `int` >= 0"),
+        ("overflow = 'drop'", "[0].overflow", "Invalid enum value 'drop'"),
+        ("allowed_overflows = ['latest']", "[0]", "overflow must be one of allowed_overflows"),
+        ("[[channels.prefixes]]\nlag_count = 1", "[1]", "missing required field `prefix`"),
+        ("[[channels.prefixes]]\nprefix = ''", "[1].prefix", "`str` of length >= 1"),
+        ("[[channels.prefixes]]\nprefix = 5", "[1].prefix", "Expected `str`, got `int`"),
+        ('[[channels.prefixes]]\nprefix = "b\\n"', "[1]", "invalid channel name"),
+    ],
+)
+def test_a_wrong_prefix_is_named_by_file_and_place(write, text, path, message):
+    file = write(f"[[channels.prefixes]]\nprefix = 'a'\n{text}")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert caught.value.path == f"$.channels.prefixes{path}"
+    assert caught.value.source == str(file)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["prefixes = 'a'", "prefixes = ['a']", "prefixes.prefix = 'a'"])
+def test_prefixes_that_are_no_tables_are_refused_with_how_to_write_them(write, text):
+    with pytest.raises(ConfigError, match=r"expected a list of tables, as `\[\[channels.prefixes"):
+        load_config(write(f"[channels]\n{text}"))
+
+
+def test_prefixes_outside_of_their_section_are_refused_with_where_they_belong(write):
+    with pytest.raises(ConfigError, match=r"`prefixes` belongs under `\[channels\]`"):
+        load_config(write("[[prefixes]]\nprefix = 'a'"))
+
+
+def test_prefixes_in_the_environment_are_refused_with_where_they_belong():
+    with pytest.raises(ConfigError, match="are tables of a file") as caught:
+        load_config(None, {"GATEWAY_CHANNELS__PREFIXES": "chat:"})
+    assert caught.value.source == "environment variable GATEWAY_CHANNELS__PREFIXES"
+    assert caught.value.path == "$.channels.prefixes"
+
+
+def test_prefixes_of_which_one_can_never_apply_are_refused(write):
+    text = "[[channels.prefixes]]\nprefix = 'a'\n[[channels.prefixes]]\nprefix = 'a:b'\n"
+    with pytest.raises(ConfigError, match="'a:b' can never apply: 'a' comes before") as caught:
+        load_config(write(text))
+    assert caught.value.path == "$.channels"
+
+
+# --- what it tells of itself --------------------------------------------------------------------
+
+
 def test_the_printed_configuration_tells_of_a_secret_without_telling_it():
     text = format_config(load_config(overrides={"auth.api_key": "hunter2"}))
     assert "# api_key is set and hidden" in text
