@@ -310,6 +310,9 @@ class PresenceConfig(Section, frozen=True):
     # proportion: 100,000 are told the count every 2.5 s, for which a write to each takes a fifth of
     # a processor.
     max_deliveries: Count = 10_000
+    # Writes in one turn of the event loop, of which hub.turn_deliveries are twice as many; the rest
+    # follows in the next.
+    turn_writes: Count = 1000
 
 
 class SseConfig(Section, frozen=True):

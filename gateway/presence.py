@@ -27,8 +27,6 @@ from protocol.messages import Joined, Left, Member, PresencePage, Push
 # Subscriptions above which a channel keeps its members in order, for some ten bytes each; up to
 # there they are sorted for every question anew, which takes a millisecond.
 SORTED_COUNT: Final = 500
-# Writes of one turn, as hub.turn_deliveries, of which they take half; the rest follows in the next.
-TURN_WRITES: Final = 1000
 
 CallSoon = Callable[[Callable[[], None]], object]
 CallLater = Callable[[float, Callable[[], None]], object]
@@ -227,7 +225,7 @@ class Presence:
     def _turn(self) -> None:
         """Tell what is due, channel after channel, within the writes of a turn."""
         self._is_turn_scheduled = False
-        budget = TURN_WRITES
+        budget = self._config.turn_writes
         try:
             while self._due and budget > 0:
                 budget -= max(self._tell(self._due[0], budget), 1)

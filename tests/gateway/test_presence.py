@@ -1,46 +1,22 @@
 """Who is told of those who come and go, of how many at once, and what those miss who stall."""
 
+import gc
 from typing import Any
 
 import pytest
 
-from gateway.config import ChannelsConfig, PresenceConfig
-from gateway.presence import SORTED_COUNT, TURN_WRITES
+from gateway.config import ChannelsConfig
+from gateway.presence import SORTED_COUNT, News
+from gateway.roster import Roster
 from protocol.cursor import encode_member_cursor
 from protocol.errors import MessageError
-from tests.gateway.world import ScriptedTransport, World, encode_lines, encode_more_lines
-
-ROOMS = ChannelsConfig(joined_left=True)
-ROOMS_OF_USERS = ChannelsConfig(joined_left=True, presence="user")
-REST_S = PresenceConfig().interval_s
+from tests.gateway.rooms import ROOMS, ROOMS_OF_USERS, come, go, rest, told
+from tests.gateway.world import ScriptedTransport, World, encode_more_lines
 
 
 @pytest.fixture
 def world() -> World:
     return World(ROOMS)
-
-
-def come(world: World, user: str | None = None, **options: Any) -> ScriptedTransport:
-    """Return a session that has subscribed to channel a."""
-    transport = ScriptedTransport(world.hub, encode_lines, user=user, **options)
-    world.subscribe(transport, "a")
-    return transport
-
-
-def go(transport: ScriptedTransport) -> None:
-    transport.hub.detach(transport.session)
-
-
-def rest(world: World) -> None:
-    """Tell what there is to tell, and let the channels rest until they may tell more."""
-    world.settle()
-    world.wait(REST_S)
-
-
-def told(transport: ScriptedTransport) -> list[tuple[str, str | None, int]]:
-    """Return what transport has been told: of what, of whose session, and how many there are."""
-    pushes = [each for each in transport.read() if each["type"] not in ("subscribed", "message")]
-    return [(each["type"], each.get("session"), each["count"]) for each in pushes]
 
 
 def ask(world: World, limit: int = 100, cursor: str | None = None) -> Any:
@@ -178,107 +154,6 @@ def test_by_session_each_session_of_a_user_joins_and_leaves(world: World) -> Non
     go(second)
 
 
-# --- storms -------------------------------------------------------------------------------------
-
-
-def test_the_first_change_is_told_at_once_and_the_next_ones_after_a_rest(world: World) -> None:
-    ann = come(world)
-    world.settle()
-    assert len(told(ann)) == 1
-    come(world)
-    world.settle()
-    come(world)
-    world.wait(REST_S * 0.9)
-    world.settle()
-    assert told(ann) == []
-    world.wait(REST_S * 0.2)
-    world.settle()
-    assert [each[2] for each in told(ann)] == [3, 3]
-
-
-def test_a_channel_that_has_rested_tells_at_once_again(world: World) -> None:
-    ann = come(world)
-    rest(world)
-    ann.read()
-    for count in (2, 3):
-        come(world)
-        world.settle()
-        assert [each[2] for each in told(ann)] == [count]
-        world.wait(REST_S)
-
-
-def test_more_than_can_be_named_are_told_by_their_count() -> None:
-    world = World(ROOMS, presence=PresenceConfig(max_names=3))
-    ann = come(world)
-    rest(world)
-    ann.read()
-    for _ in range(3):
-        come(world)
-    rest(world)
-    assert [each[0] for each in told(ann)] == ["joined"] * 3
-    for _ in range(4):
-        come(world)
-    rest(world)
-    assert ann.read() == [{"type": "presence", "channel": "a", "count": 8}]
-
-
-def test_names_for_too_many_subscribers_are_told_by_their_count() -> None:
-    world = World(ROOMS, presence=PresenceConfig(max_deliveries=10))
-    ann = come(world)
-    for _ in range(4):
-        come(world)
-        rest(world)
-    assert [each[:1] + each[2:] for each in told(ann)][-1] == ("joined", 5)
-    come(world)
-    come(world)
-    rest(world)
-    assert told(ann) == [("presence", None, 7)]
-
-
-def test_the_more_are_told_the_longer_a_channel_rests() -> None:
-    world = World(ROOMS, presence=PresenceConfig(max_deliveries=10))
-    ann, *_ = [come(world) for _ in range(40)]
-    rest(world)
-    assert told(ann) == [("presence", None, 40)]
-    come(world)
-    world.wait(REST_S * 2.9)
-    world.settle()
-    assert told(ann) == []
-    world.wait(REST_S * 0.2)
-    world.settle()
-    assert told(ann) == [("presence", None, 41)]
-
-
-def test_the_bytes_of_an_arrival_of_many_grow_as_they_do() -> None:
-    written = {}
-    for count in (500, 1000):
-        world = World(ROOMS)
-        everybody = [come(world) for _ in range(count)]
-        for each in everybody:
-            each.read()
-        for _ in range(8):
-            rest(world)
-        written[count] = sum(len(each.unread) for each in everybody)
-    assert written[1000] < 2.1 * written[500]
-
-
-def test_telling_many_leaves_the_loop_to_others_in_between(world: World) -> None:
-    count = TURN_WRITES + 5
-    everybody = [come(world) for _ in range(count)]
-    world.settle()
-    for each in everybody:
-        each.read()
-    go(everybody.pop())
-    world.wait(REST_S * 10)
-    world.turn()
-    assert sum(bool(each.unread) for each in everybody) == TURN_WRITES
-    gone = next(each for each in everybody if not each.unread)
-    world.hub.unsubscribe(gone.session, "a")
-    world.settle()
-    assert gone.read() == []
-    assert all(each.unread for each in everybody if each is not gone)
-
-
 # --- those who stall ----------------------------------------------------------------------------
 
 
@@ -297,6 +172,24 @@ def test_a_paused_session_is_told_nothing_but_the_count_when_it_goes_on(world: W
     come(world)
     rest(world)
     assert [each[2] for each in told(stalled)] == [7]
+
+
+def test_the_count_told_to_a_session_that_goes_on_is_taken_back_when_it_was_not_to_last(
+    world: World,
+) -> None:
+    stalled = come(world, capacity_bytes=1000)
+    rest(world)
+    stalled.read()
+    stalled.write(b" " * 1001)
+    come(world)
+    world.settle()
+    carl = come(world)
+    stalled.unread = b""
+    world.hub.resume(stalled.session)
+    go(carl)
+    rest(world)
+    world.settle()
+    assert [each[2] for each in told(stalled)] == [3, 2]
 
 
 def test_a_session_that_missed_nothing_is_told_nothing_when_it_goes_on(world: World) -> None:
@@ -375,6 +268,15 @@ def test_pages_of_more_members_than_are_sorted_anew_are_the_same(mode: Any) -> N
     for each in everybody:
         go(each)
     assert ask(world).count == 0
+
+
+def test_of_a_channel_that_everybody_left_nothing_is_kept(world: World) -> None:
+    for each in [come(world), come(world)]:
+        go(each)
+    rest(world)
+    world.settle()
+    gc.collect()
+    assert [each for each in gc.get_objects() if isinstance(each, News | Roster)] == []
 
 
 def test_two_encodings_are_told_the_same(world: World) -> None:
