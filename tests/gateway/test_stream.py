@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import ChannelsConfig
-from gateway.stream import Missing, Stream
+from gateway.stream import LogMemory, Missing, Stream
 from protocol.cursor import Position
 from protocol.publication import Data, Publication
 
@@ -91,6 +91,18 @@ def test_the_lag_bounds_apply_only_while_somebody_lags() -> None:
     stream.lagging_count = 0
     stream.trim()
     assert offsets(stream) == [5]
+
+
+def test_a_cleared_log_takes_no_memory_and_goes_on_with_its_offsets() -> None:
+    memory = LogMemory()
+    stream = Stream("news", "e1", ChannelsConfig(), Clock(), memory)
+    for _ in range(3):
+        append(stream)
+    stream.clear()
+    stream.clear()
+    assert (memory.used_bytes, stream.is_empty, stream.end) == (0, True, Position("e1", 3))
+    append(stream)
+    assert offsets(stream) == [4]
 
 
 def test_reading_stops_at_the_byte_limit_but_gives_at_least_one() -> None:

@@ -126,10 +126,15 @@ async def test_after_stop_the_thread_has_ended_and_the_folder_is_free(tmp_path):
 
 async def test_a_start_that_is_cancelled_lets_the_folder_go(tmp_path):
     desk = Desk(tmp_path)
-    is_open, may_go_on = threading.Event(), threading.Event()
+    is_open, may_go_on, is_closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Closing(Database):
+        def close(self):
+            super().close()
+            is_closed.set()
 
     def open_late():
-        database = Desk.open(desk)
+        database = Closing(desk.config, max_channels=10)
         is_open.set()
         may_go_on.wait()
         return database
@@ -140,7 +145,7 @@ async def test_a_start_that_is_cancelled_lets_the_folder_go(tmp_path):
     starting.cancel()
     await asyncio.wait([starting])
     may_go_on.set()
-    await writer.stop()
+    assert await asyncio.to_thread(is_closed.wait, 30)
     with closing(desk.open()):
         pass
 
