@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", action="store_true", help="have its own gateway keep logs on disk (`--data`)")
     add("--restart", choices=_WAYS, default="both", help="default: both")
     add("--restart-every", type=read_seconds, default=4.0, metavar="S", help="default: 4")
+    add("--restarts", type=read_count, metavar="N", help="end S seconds after so many, if earlier")
     add("--seconds", type=read_seconds, default=30.0, help="default: 30")
     add("--clients", type=read_count, default=40, help="default: 40")
     add("--channels", type=read_count, default=6, help="default: 6")
@@ -130,7 +131,7 @@ class Losses:
         return {
             "seed": self._options.seed,
             "clients": len(self._clients),
-            "restarts": self._gateway.restart_count if self._gateway else 0,
+            "restarts": self._restart_count,
             "visits": dict(tally.visits),
             "publications_acknowledged": self.ledger.acknowledged_count,
             "publications_repeated": self.ledger.repeated_count,
@@ -140,6 +141,10 @@ class Losses:
             "all_caught_up": self._has_caught_up,
             **{kind: tally.faults[kind] for kind in FAULTS},
         }
+
+    @property
+    def _restart_count(self) -> int:
+        return self._gateway.restart_count if self._gateway else 0
 
     def _make_client(self, number: int) -> Client:
         rng = random.Random(self._rng.random())
@@ -161,7 +166,7 @@ class Losses:
             async with asyncio.timeout(self._options.seconds):
                 tasks = [restarting, *roaming, *publishing]
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                done.pop().result()  # nothing ends by itself but by an exception
+                done.pop().result()  # nothing else ends by itself but by an exception
         except TimeoutError:
             pass
         finally:
@@ -174,12 +179,16 @@ class Losses:
         return campaign.publish(self._options.rate / self._options.publishers, ending)
 
     async def _restart_again_and_again(self, ending: asyncio.Event) -> None:
-        """Restart its own gateway until ending is set, and leave it running."""
+        """Restart its own gateway as often as it shall be, or until ending is set.
+
+        It is left running.
+        """
         for how in cycle(_WAYS[self._options.restart]):
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.restart_every):
                     await ending.wait()
-                    return
+            if ending.is_set() or self._restart_count == self._options.restarts:
+                return
             if self._gateway is not None and how in SIGNALS:
                 await self._gateway.restart(how)
 
@@ -211,7 +220,7 @@ class Losses:
             print(
                 f"{second} s: {self.ledger.acknowledged_count} publications,"
                 f" {self.tally.delivery_count} deliveries, {self.tally.gaps.total()} gaps,"
-                f" {self._gateway.restart_count if self._gateway else 0} restarts,"
+                f" {self._restart_count} restarts,"
                 f" {self.tally.faults.total()} faults",
                 file=sys.stderr,
             )

@@ -13,6 +13,9 @@ FAULTS = ("lost", "duplicated", "reordered", "unannounced", "wrong")
 VISITED = {"websocket json", "websocket msgpack", "sse", "longpoll", "history"}
 COMMAND = (sys.executable, "-m", "loadtest", "losses", "--clients", "24", "--seed", "4")
 
+# Two of them, however long the machine takes for it.
+RESTARTS = ("--restarts", "2", "--restart-every", "2", "--stall", "0.7", "--seconds", "60")
+
 
 def search(*options: str) -> dict[str, Any]:
     """Return the result of a search, which must have found nothing."""
@@ -27,17 +30,17 @@ def search(*options: str) -> dict[str, Any]:
 
 
 def test_nothing_is_lost_silently_while_the_gateway_is_killed_and_drained() -> None:
-    result = search("--seconds", "7", "--restart-every", "2", "--stall", "0.7")
-    assert result["restarts"] >= 2
-    assert result["deliveries_checked"] > 2000
+    result = search(*RESTARTS)
+    assert result["restarts"] == 2
+    assert result["deliveries_checked"] > 1000
     assert result["gaps"]["epoch"] > 20
     assert result["publications_repeated"] > 10
 
 
 def test_nothing_acknowledged_is_lost_where_logs_are_kept_on_disk() -> None:
-    result = search("--data", "--seconds", "7", "--restart-every", "2", "--stall", "0.7")
-    assert result["restarts"] >= 2
-    assert result["deliveries_checked"] > 2000
+    result = search("--data", *RESTARTS)
+    assert result["restarts"] == 2
+    assert result["deliveries_checked"] > 1000
     assert result["publications_repeated"] > 10
     assert result["gaps"].keys() <= {"expired", "slow"}
     assert result["publications_in_gaps"] > 0
