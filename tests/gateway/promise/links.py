@@ -43,7 +43,8 @@ class Link:
         self.read_bytes = 0
         self._unread: deque[tuple[int, Callable[[], None]]] = deque()
         self._partial = b""
-        self._kind = ""  # of the push before
+        self._kind = ""  # of the last push
+        self._is_behind_gap = False  # whether this write goes with the gap before it
         # What the client will go on from, by channel.
         self.known: dict[str, Position] = {}
         self.socket = connect(self.hear, kernel_bytes)
@@ -60,6 +61,7 @@ class Link:
 
     def hear(self, data: bytes) -> None:
         """Judge what the gateway writes now."""
+        self._is_behind_gap = self._kind == "gap"
         self._partial += data
         self.written_bytes += len(data)
         if not self.status:
@@ -89,8 +91,7 @@ class Link:
         """Fail where a full socket is given what should wait in the log."""
         told = self.judge.told.get(push.get("channel", ""))
         is_reply = push["type"] == "gap" and told is not None and told.gap_due is not None
-        is_step = self._kind == "gap"  # which goes with the publications behind it
-        if push["type"] in FROM_LOG and not is_reply and not is_step:
+        if push["type"] in FROM_LOG and not is_reply and not self._is_behind_gap:
             assert not self.socket.is_paused, "written to a socket that takes no more"
         assert not self.is_over, "written after closing"
         self._kind = push["type"]
@@ -225,7 +226,7 @@ class WebSocketLink(Link):
 
     def check_rest(self) -> None:
         super().check_rest()
-        if not (self.is_over or self.socket.is_lost or self.socket.has_unheard):
+        if not (self.is_over or self.socket.has_unheard):
             assert not self.pending, "a command without a reply"
 
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateway.broker import Draft
 from gateway.config import (
     ChannelsConfig,
     Config,
@@ -23,6 +24,7 @@ from gateway.config import (
     WebSocketConfig,
 )
 from protocol.cursor import Position
+from protocol.publication import Data
 from tests.gateway.promise.answers import PollLink, PublisherLink
 from tests.gateway.promise.links import EventStreamLink, Link, WebSocketLink
 from tests.gateway.promise.world import World
@@ -37,13 +39,16 @@ ENOUGH = 1 << 20
 channels = st.sampled_from(CHANNELS)
 some_channels = st.lists(channels, min_size=1, max_size=3, unique=True)
 clients = st.integers(0, CLIENT_COUNT - 1)
-kernels = st.sampled_from([1, 60, 700, ENOUGH])
+kinds = st.sampled_from(["json", "msgpack", "sse", "json", "msgpack", "sse", "poll"])
+kernels = st.sampled_from([60, 60, 400, ENOUGH])
 starts = st.sampled_from(["position"] * 3 + ["cursor"] * 3 + ["now", "ahead", 1, 5])
 commands = st.sampled_from(["unsubscribe", "unsubscribe", "history", "reverse"])
 overflows = st.sampled_from([None, "gap", "latest", "disconnect"])
 keys = st.sampled_from([None, None, "k", "ö"])
 sizes = st.sampled_from([0, 0, 0, 20, 90, 300, 1500])
-counts = st.sampled_from([1, 1, 2, 5, 20])
+# What happens all the time: each byte is one move, for drawing the parts of each would take longer
+# than making it.
+moves = st.binary(min_size=4, max_size=20)
 ages = st.sampled_from([1.0, 6.0, 1000.0])
 channel_bounds = {
     "history_count": st.sampled_from([0, 1, 4, 12, 1000]),
@@ -69,8 +74,8 @@ configs = st.builds(
         turn_deliveries=st.sampled_from([1, 3, 2000]),
         catch_up_bytes=st.sampled_from([100, 400, 64 * 1024]),
     ),
-    websocket=st.builds(WebSocketConfig, high_water_bytes=st.sampled_from([100, 1000])),
-    sse=st.builds(SseConfig, high_water_bytes=st.sampled_from([100, 1000])),
+    websocket=st.builds(WebSocketConfig, high_water_bytes=st.sampled_from([100, 400])),
+    sse=st.builds(SseConfig, high_water_bytes=st.sampled_from([100, 400])),
     longpoll=st.builds(LongpollConfig, max_response_bytes=st.sampled_from([1, 300, ENOUGH])),
     heartbeat=st.builds(HeartbeatConfig, interval_s=st.sampled_from([UNIT_S, UNIT_S, 86_400.0])),
 )
@@ -103,19 +108,58 @@ class Promise(RuleBasedStateMachine):
     @initialize(
         config=configs,
         pace=st.sampled_from(["prompt", "prompt", "late answers", "late work"]),
-        segment_bytes=st.sampled_from([1 << 16, 1 << 16, 7]),
+        segment_bytes=st.sampled_from([1 << 16] * 4 + [7]),
         is_strict=st.booleans(),
+        first=st.lists(st.tuples(kinds, kernels), min_size=CLIENT_COUNT, max_size=CLIENT_COUNT),
     )
-    def begin(self, config: Config, pace: Any, segment_bytes: int, is_strict: bool) -> None:
+    def begin(
+        self, config: Config, pace: Any, segment_bytes: int, is_strict: bool, first: Any
+    ) -> None:
         self.world = World(config, pace, segment_bytes=segment_bytes, is_strict=is_strict)
         self.clients = [Client() for _ in range(CLIENT_COUNT)]
         self.count = 0
+        for client, (kind, kernel) in enumerate(first):
+            self._connect(client, kind, kernel, CHANNELS, None, 30)
+        self.world.loop.settle()
+
+    # --- what happens most ---
+
+    @rule(bytes_=moves)
+    def bustle(self, bytes_: bytes) -> None:
+        self._bustle(bytes_)
+
+    @rule(bytes_=moves)
+    def bustle_on(self, bytes_: bytes) -> None:
+        self._bustle(bytes_)
+
+    def _bustle(self, bytes_: bytes) -> None:
+        """Let the loop turn, let a client read, or publish, which is every other move."""
+        for number in bytes_:
+            rest, move = divmod(number, 4)
+            if move == 0:
+                self.world.loop.turn()
+            elif move == 1:
+                rest, client = divmod(rest, CLIENT_COUNT)
+                for _ in range((1, 2, 6)[rest % 3]):
+                    self.clients[client].read((None, 50, 400)[rest // 3 % 3])
+                    self.world.loop.turn()
+            else:
+                rest, channel = divmod(rest, len(CHANNELS))
+                rest, count = divmod(rest, 4)
+                rest, size = divmod(rest, 3)
+                key = ("k", None)[rest % 2]
+                self._publish(CHANNELS[channel], (1, 2, 8, 30)[count], (0, 40, 300)[size], key)
+
+    def _publish(self, channel: str, count: int, size: int, key: str | None) -> None:
+        drafts = [Draft(Data(self._data(size)), key) for _ in range(count)]
+        published = self.world.broker.publish(channel, drafts)
+        published.add_done_callback(lambda done: done.exception())
 
     # --- publishers ---
 
     @rule(
         wanted=st.lists(st.tuples(channels, keys), min_size=1, max_size=4),
-        count=counts,
+        count=st.sampled_from([1, 2, 10]),
         size=sizes,
         more=st.sampled_from([{}, {}, {"tags": {"t": "1"}}, {"idempotency_key": "once"}]),
     )
@@ -172,11 +216,12 @@ class Promise(RuleBasedStateMachine):
 
     @rule(
         client=clients,
-        kind=st.sampled_from(["json", "msgpack", "json", "msgpack", "sse", "sse", "poll", "poll"]),
+        kind=kinds,
         kernel=kernels,
         wanted=some_channels,
         overflow=overflows,
         timeout_s=st.sampled_from([0, 3, 30]),
+        reads=st.sampled_from([0, 1, 9]),
     )
     def connect(
         self,
@@ -186,8 +231,23 @@ class Promise(RuleBasedStateMachine):
         wanted: list[str],
         overflow: str | None,
         timeout_s: int,
+        reads: int,
     ) -> None:
         """Come back on any transport, and go on from what has been seen."""
+        for _ in range(reads):
+            self.clients[client].read()
+            self.world.loop.turn()
+        self._connect(client, kind, kernel, wanted, overflow, timeout_s)
+
+    def _connect(
+        self,
+        client: int,
+        kind: str,
+        kernel: int,
+        wanted: list[str],
+        overflow: str | None,
+        timeout_s: int,
+    ) -> None:
         chosen = self.clients[client]
         chosen.leave()
         options: dict[str, Any] = {"channels": wanted, "start": dict(chosen.seen)}
@@ -209,6 +269,8 @@ class Promise(RuleBasedStateMachine):
         if link is not None:
             start = wish if isinstance(wish, int) else None
             seen = link.known.get(channel)
+            if channel in link.judge.told and wish != "now":
+                link.send("unsubscribe", channel=channel)
             if seen is not None and wish in ("position", "cursor"):
                 start = seen
             elif seen is not None and wish == "ahead":
@@ -224,10 +286,6 @@ class Promise(RuleBasedStateMachine):
             link.send("unsubscribe", channel=channel)
         else:
             link.send("history", channel=channel, limit=3, reverse=type_ == "reverse")
-
-    @rule(client=clients, count=st.sampled_from([1, 30, 100, None, None]))
-    def read(self, client: int, count: int | None) -> None:
-        self.clients[client].read(count)
 
     @rule(client=clients, how=st.sampled_from(["reset", "close", "end", "silence"]))
     def leave(self, client: int, how: str) -> None:
@@ -246,16 +304,11 @@ class Promise(RuleBasedStateMachine):
 
     # --- the world ---
 
-    @rule(turns=st.sampled_from([1, 1, 2, 5]))
-    def turn(self, turns: int) -> None:
-        for _ in range(turns):
-            self.world.loop.turn()
-
     @rule()
     def settle(self) -> None:
         self.world.loop.settle()
 
-    @rule(units=st.sampled_from([1, 2, 10]), is_attentive=st.booleans())
+    @rule(units=st.sampled_from([1, 1, 3]), is_attentive=st.booleans())
     def wait(self, units: int, is_attentive: bool) -> None:
         for _ in range(units):
             self.world.loop.advance(UNIT_S)
@@ -274,11 +327,13 @@ class Promise(RuleBasedStateMachine):
     def answer(self, count: int | None) -> None:
         self.world.broker.answer(count)
 
-    @rule(count=st.integers(1, 3))
-    def lose_broker(self, count: int) -> None:
-        self.world.broker.failures_due += count
+    @precondition(lambda self: self.count > 30 * self.world.broker.failures_count)
+    @rule()
+    def lose_broker(self) -> None:
+        """Have it fail once."""
+        self.world.broker.failures_due = 1
 
-    @precondition(lambda self: self.count > 20 * self.world.restart_count)
+    @precondition(lambda self: self.count > 60 * self.world.restart_count)
     @rule(is_kill=st.booleans())
     def restart(self, is_kill: bool) -> None:
         self.world.restart(is_kill=is_kill)
@@ -306,7 +361,7 @@ class Promise(RuleBasedStateMachine):
 
 TestPromise = Promise.TestCase
 TestPromise.settings = settings(
-    stateful_step_count=50, max_examples=8 * settings.default.max_examples
+    stateful_step_count=50, max_examples=6 * settings.default.max_examples
 )
 # The long profile needs more than any test may; what never comes to rest fails by itself.
 TestPromise = pytest.mark.timeout(0)(TestPromise)

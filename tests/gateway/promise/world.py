@@ -130,7 +130,7 @@ class World:
             assert not channel.is_dirty
             assert not channel.batches
         for link in self.links:
-            if not self.broker.asked and not link.socket.is_lost:
+            if not self.broker.asked and not link.socket.is_closing():
                 link.check_rest()
         for stream in self._streams_at_rest():
             config, is_lagging = stream.config, stream.lagging_count > 0
