@@ -10,6 +10,7 @@ from gateway.web.response import Response
 FILES: Final = {
     "/": ("console.html", "text/html"),
     "/client.js": ("client.js", "text/javascript"),
+    "/requests.js": ("requests.js", "text/javascript"),
     "/console.js": ("console.js", "text/javascript"),
     "/console.css": ("console.css", "text/css"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),

@@ -1,5 +1,6 @@
 /**
- * The browser client of the gateway, without dependencies. (Above 400 lines, because a page shall need one import.)
+ * The browser client of the gateway, without dependencies. (Above 400 lines, because the three
+ * transports share the positions, which are private to one class.)
  *
  *     import { Gateway } from "/client.js";
  *
@@ -14,23 +15,17 @@
  * by its offset, and what is missing is told as a gap.
  */
 
+import { ANSWER_TIMEOUT_MS, GatewayError, backoff, fetchJson, persist, spread } from "./requests.js";
+
+export { GatewayError };
+
 export const TRANSPORTS = ["websocket", "sse", "longpoll"];
 
-const BACKOFF_MS = 500; // the first delay; doubled each time
-const MAX_BACKOFF_MS = 30_000;
 const STABLE_MS = 10_000; // a connection that lived this long starts the backoff anew
-const ANSWER_TIMEOUT_MS = 10_000; // for a welcome; for a ping beyond its interval, a poll beyond its timeout
 const WATCH_MS = 5_000;
 const POLL_TIMEOUT_S = 25; // below the 60 s that common proxies let a request idle
 const EMPTY_POLL_PAUSE_MS = 1_000;
-
-/** What the gateway refused, or what kept a request from it; retry tells whether to try again. */
-export class GatewayError extends Error {
-  constructor({ code, message, retry = false, retryAfterMs = null }) {
-    super(message);
-    Object.assign(this, { name: "GatewayError", code, retry, retryAfterMs, channel: null });
-  }
-}
+const MAX_PUBLISHING = 1_000; // publications that wait for their answers; half of what a session may send at once
 
 /**
  * One client. Nothing happens before `connect()`.
@@ -42,8 +37,11 @@ export class GatewayError extends Error {
  * Events, each with a `detail`:
  * - `state`: {state, transport, reason, delayMs}; state is "idle" (SSE or long-poll without a channel),
  *   "connecting", "connected", "reconnecting" (delayMs is null while EventSource reconnects itself), "closed"
- * - `subscribed`: {channel, epoch, offset, recovered}; `unsubscribed`: {channel, reason}
- * - `message`: {channel, offset, data, ..., transport}; `gap`: {channel, epoch, from, to, reason}
+ * - `subscribed`: {channel, epoch, offset, recovered, overflow, retention: {count, bytes, age_s}}, the last two
+ *   not from long-poll; `unsubscribed`: {channel, reason}
+ * - `message`: {channel, offset, data, key, tags, time, transport}; `gap`: {channel, epoch, from, to, reason}
+ * - `joined`, `left`: {channel, user, session, count}; `presence`: {channel, count}, after each of them and where
+ *   others than those came and went; where the channel tells these at all, and not from long-poll
  * - `position`: {channel, epoch, offset, cursor}, each null while unknown
  * - `error`: a GatewayError, with the channel it is about where there is one
  */
@@ -58,9 +56,10 @@ export class Gateway extends EventTarget {
   #isWanted = false;
   #state = "closed";
   #abort = null; // the AbortController of the connection in use
-  #link = null; // what that can do besides, on WebSocket only: {subscribe, unsubscribe, publish}
+  #link = null; // what that can do besides, on WebSocket only: {subscribe, unsubscribe, ask}
   #timer = null;
   #attempts = 0;
+  #publishingCount = 0;
   #connectedAt = 0;
   #refresh = () => this.reconnect();
 
@@ -119,13 +118,18 @@ export class Gateway extends EventTarget {
   }
 
   /**
-   * Receive a channel from now on, or from the epoch and offset that an earlier page kept.
+   * Receive a channel from now on, from its last `history` messages, or from an epoch and offset kept earlier.
    *
-   * onMessage, onGap, onSubscribed and onError get what the events of those names carry.
+   * overflow ("gap", "latest", "disconnect") is what happens should this client fall behind all that is kept; the
+   * channel's default unless given. SSE and long-poll have one for all channels: it is asked for there only where
+   * all want the same. Long-poll has no "disconnect".
+   * onMessage, onGap, onJoined, onLeft, onPresence, onSubscribed and onError get what the events of those names carry.
    */
-  subscribe(channel, { epoch = null, offset = null, ...handlers } = {}) {
+  subscribe(channel, { epoch = null, offset = null, history = null, overflow = null, ...handlers } = {}) {
     if (this.#subscriptions.has(channel)) throw new Error(`already subscribed to ${channel}`);
-    const subscription = { channel, epoch, offset, cursor: null, handlers, isEstablished: false };
+    const place = { channel, epoch, offset, cursor: null };
+    const own = { unechoed: new Set(), unansweredCount: 0 }; // offsets, of what is published without echo
+    const subscription = { ...place, ...own, history, overflow, handlers, isEstablished: false };
     this.#subscriptions.set(channel, subscription);
     if (this.#link) this.#link.subscribe(subscription);
     else if (this.transport !== "websocket") this.reconnect(); // the channels are part of the address
@@ -138,12 +142,49 @@ export class Gateway extends EventTarget {
     this.#emit("unsubscribed", { channel, reason: "as asked" });
   }
 
-  /** Publish data, any JSON value; returns its {channel, epoch, offset}, or throws a GatewayError. */
-  async publish(channel, data, extra = {}) {
-    const publication = { channel, data, ...extra };
-    if (this.#link && this.#state === "connected") return this.#link.publish(publication);
-    const headers = { "Content-Type": "application/json", ...bearer(this.apiKey ?? this.#options.token) };
-    return this.#fetch("publish", { method: "POST", body: JSON.stringify(publication), headers });
+  /**
+   * Publish data, any JSON value; returns its {channel, epoch, offset}, or throws a GatewayError.
+   *
+   * It goes over WebSocket where that is connected, else over HTTP. An answer that is lost, or says to try later, is
+   * asked for again for up to a minute, with the same idempotency key, so that nothing is published twice; not with
+   * `retry: false`, which spares the gateway the key. Where the channel remembers no keys it is sent once, too.
+   * Who awaits each publication before the next has them in order.
+   *
+   * Options: key, tags, idempotencyKey (one of your own), expectedOffset (the channel must end there, or the error's
+   * epoch and offset say where it does), echo (false: this client does not receive it itself; on WebSocket only).
+   */
+  async publish(channel, data, { key, tags, expectedOffset, echo = true, retry = true, idempotencyKey } = {}) {
+    const write = (made) => {
+      const conditions = { idempotency_key: idempotencyKey ?? made, expected_offset: expectedOffset };
+      return JSON.stringify({ channel, data, key, tags, ...conditions });
+    };
+    const text = write(retry ? randomKey() : undefined);
+    const textOnce = write(); // now, as the page may change data meanwhile
+    if (this.#publishingCount === MAX_PUBLISHING) {
+      const message = `${MAX_PUBLISHING} publications wait for their answers`;
+      throw new GatewayError({ code: "overloaded", message, retry: true });
+    }
+    this.#publishingCount += 1;
+    try {
+      const attempt = () => this.#publishOnce(channel, text, echo);
+      const { epoch, offset } = await (retry ? persist(attempt) : attempt()).catch((error) => {
+        if (error.code !== "unsupported" || text === textOnce) throw error;
+        return this.#publishOnce(channel, textOnce, echo);
+      });
+      return { channel, epoch, offset };
+    } finally {
+      this.#publishingCount -= 1;
+    }
+  }
+
+  /** Who is subscribed to a channel: {channel, count, members, cursor}; limit 0 asks only how many. */
+  presence(channel, { limit, cursor } = {}) {
+    return this.#read("presence", channel, { limit, cursor });
+  }
+
+  /** What a channel retains after cursor, or with reverse before it: {epoch, publications, cursor, more, gap}. */
+  history(channel, { limit, cursor, reverse } = {}) {
+    return this.#read("history", channel, { limit, cursor, reverse });
   }
 
   // --- connecting ---------------------------------------------------------------------------------
@@ -190,26 +231,31 @@ export class Gateway extends EventTarget {
   // --- transports: each works until signal ends it ------------------------------------------------
 
   async #openWebSocket(signal) {
-    const socket = new WebSocket(new URL("ws?ping=message", this.#base.href.replace(/^http/, "ws")), ["gateway.v1.json"]);
+    const url = new URL("ws?ping=message", this.#base.href.replace(/^http/, "ws"));
+    const socket = new WebSocket(url, ["gateway.v1.json"]);
     const pending = new Map(); // by command id: settle(reply), or refuse(error) also where none will come
     let lastId = 0;
     let isReady = false;
     let pingIntervalMs = 0; // until the welcome, which is waited for no longer than for any answer
     let quietSince = performance.now();
 
-    const send = (command, settle = () => {}, refuse = () => {}) => {
+    const sendText = (type, text, settle = () => {}, refuse = () => {}) => {
       pending.set(++lastId, { settle, refuse });
-      socket.send(JSON.stringify({ id: lastId, ...command }));
+      socket.send(`{"id":${lastId},"type":"${type}",${text.slice(1)}`);
     };
+    const send = (type, fields, ...outcomes) => sendText(type, JSON.stringify(fields), ...outcomes);
     const subscribe = (subscription) => {
       const { channel, epoch, offset } = subscription;
       const isCurrent = () => isReady && this.#subscriptions.get(channel) === subscription;
       const refuse = (error) => {
-        if (isCurrent() && error.retry) setTimeout(subscribe, backoff(2), subscription);
+        const delayMs = Math.max(spread(error.retryAfterMs ?? 0), backoff(2));
+        if (isCurrent() && error.retry) setTimeout(subscribe, delayMs, subscription);
         else if (isCurrent()) this.#refuse(subscription, error);
       };
       if (!isCurrent()) return; // before the welcome, which subscribes to everything; or given up
-      send({ type: "subscribe", channel, epoch, offset }, (reply) => isCurrent() && this.#receive(reply), refuse);
+      const start = epoch === null ? { history: subscription.history } : { epoch, offset };
+      const fields = { channel, ...start, overflow: subscription.overflow };
+      send("subscribe", fields, (reply) => isCurrent() && this.#receive(reply), refuse);
     };
     const begin = () => {
       isReady = true;
@@ -220,7 +266,7 @@ export class Gateway extends EventTarget {
       const { token } = this.#options;
       const refuse = ({ message, retry }) => signal.aborted || this.#lost({ reason: message, reconnect: retry });
       pingIntervalMs = 1000 * (intervalS || POLL_TIMEOUT_S);
-      if (token) send({ type: "auth", token }, begin, refuse);
+      if (token) send("auth", { token }, begin, refuse);
       else begin();
     };
     const receive = ({ data }) => {
@@ -243,7 +289,7 @@ export class Gateway extends EventTarget {
       isReady = false;
       clearInterval(watch);
       socket.close();
-      const message = `it may have been published, but the connection ended before the reply: ${signal.reason}`;
+      const message = `the connection ended before the reply: ${signal.reason}`;
       const error = new GatewayError({ code: "disconnected", message, retry: true });
       for (const { refuse } of pending.values()) refuse(error);
     };
@@ -253,9 +299,8 @@ export class Gateway extends EventTarget {
     signal.addEventListener("abort", stop);
     this.#link = {
       subscribe,
-      unsubscribe: (channel) => isReady && send({ type: "unsubscribe", channel }),
-      publish: (publication) =>
-        new Promise((resolve, reject) => send({ type: "publish", ...publication }, resolve, reject)),
+      unsubscribe: (channel) => isReady && send("unsubscribe", { channel }),
+      ask: (type, text) => new Promise((resolve, reject) => sendText(type, text, resolve, reject)),
     };
   }
 
@@ -303,9 +348,20 @@ export class Gateway extends EventTarget {
 
   /** Give channels without a position one where others have theirs: a request holds them for all or for none. */
   async #locate(subscriptions, signal) {
+    await Promise.all(subscriptions.map((one) => one.epoch === null && one.history && this.#lookBack(one, signal)));
     const added = subscriptions.filter(({ epoch }) => epoch === null);
     if (added.length === 0 || added.length === subscriptions.length) return;
     this.#take(await this.#poll(added, 0, signal), added, signal);
+  }
+
+  /** Begin a subscription at its last messages, as WebSocket does by itself: offsets have no holes. */
+  async #lookBack(subscription, signal) {
+    const read = (direction) => this.#get("history", subscription.channel, { limit: 1, ...direction }, signal);
+    const ends = await Promise.all([read({ reverse: true }), read({})]);
+    const [last, first] = ends.map(({ publications }) => publications[0]?.offset);
+    if (signal.aborted || last === undefined || first === undefined || ends[0].epoch !== ends[1].epoch) return;
+    const offset = Math.max(last - subscription.history, first - 1);
+    Object.assign(subscription, { epoch: ends[0].epoch, offset });
   }
 
   /** Deal with a request that failed: over HTTP one refused channel fails it for all, so each is asked for. */
@@ -334,35 +390,42 @@ export class Gateway extends EventTarget {
     subscribed: (push, subscription) => {
       const { epoch, offset, isEstablished } = subscription;
       Object.assign(subscription, { epoch: push.epoch, isEstablished: true });
+      if (push.epoch !== epoch) subscription.unechoed.clear();
       if (push.epoch !== epoch) subscription.offset = push.offset;
       else if (push.offset > offset) this.#tellHole(subscription, push.offset);
       if (!isEstablished) this.#tell("subscribed", subscription, push);
       this.#tellPosition(subscription, push.cursor);
     },
     message: (push, subscription, cursor) => {
-      const { offset, isEstablished } = subscription;
+      const { offset, isEstablished, unechoed } = subscription;
       if (!isEstablished || push.offset <= offset) return; // meant for an earlier subscription, or repeated
+      const isUnwanted = unechoed.has(push.offset); // published by this client's last session
       if (push.offset > offset + 1) this.#tellHole(subscription, push.offset - 1);
-      subscription.offset = push.offset;
-      this.#tell("message", subscription, { ...push, transport: this.transport });
+      advance(subscription, push.offset);
+      if (!isUnwanted) this.#tell("message", subscription, { ...push, transport: this.transport });
       this.#tellPosition(subscription, cursor);
     },
     gap: (push, subscription, cursor) => {
       if (!subscription.isEstablished) return;
       const isNewLog = push.reason === "epoch" || push.epoch !== subscription.epoch;
+      if (isNewLog) subscription.unechoed.clear();
       const reached = isNewLog ? 0 : subscription.offset; // in a new log offsets begin anew
-      Object.assign(subscription, { epoch: push.epoch, offset: Math.max(reached, push.to) });
+      Object.assign(subscription, { epoch: push.epoch, offset: reached });
+      advance(subscription, push.to);
       const detail = { ...push, from: Math.max(push.from, reached + 1) };
       if (isNewLog || push.to > reached) this.#tell("gap", subscription, detail);
       this.#tellPosition(subscription, cursor);
     },
+    joined: (push, subscription) => this.#tellMember("joined", subscription, push),
+    left: (push, subscription) => this.#tellMember("left", subscription, push),
+    presence: ({ channel, count }, subscription) => this.#tell("presence", subscription, { channel, count }),
     unsubscribed: ({ channel, reason }) => {
       this.#subscriptions.delete(channel);
       this.#emit("unsubscribed", { channel, reason: reason ?? "by the gateway" });
     },
     error: (push) => this.#emit("error", new GatewayError(push)),
     closing: ({ code, reason, reconnect, retry_after_ms: delayMs = null }) =>
-      this.#lost({ code, reason, reconnect, delayMs }),
+      this.#lost({ code, reason, reconnect, delayMs: delayMs === null ? null : spread(delayMs) }),
   };
 
   /** Receive the answer to a poll as the pushes that a connection would have brought. */
@@ -399,11 +462,22 @@ export class Gateway extends EventTarget {
     this.#emit("state", { state, transport: this.transport, reason, delayMs });
   }
 
-  /** The gateway promises to announce every gap. Should it ever fail to, the offsets tell. */
+  /**
+   * The gateway promises to announce every gap. Should it ever fail to, the offsets tell.
+   *
+   * What it leaves out as published without echo is no gap, though its answer may come later than what follows it.
+   */
   #tellHole(subscription, to) {
-    const { channel, epoch, offset } = subscription;
-    subscription.offset = to;
+    const { channel, epoch, offset, unansweredCount } = subscription;
+    const missing = to - offset - advance(subscription, to);
+    if (missing <= unansweredCount) return;
     this.#tell("gap", subscription, { channel, epoch, from: offset + 1, to, reason: "unannounced" });
+  }
+
+  #tellMember(event, subscription, push) {
+    const { channel, user = null, session, count } = push;
+    this.#tell(event, subscription, { channel, user, session, count });
+    this.#tell("presence", subscription, { channel, count });
   }
 
   #tellPosition(subscription, cursor = null) {
@@ -430,24 +504,53 @@ export class Gateway extends EventTarget {
     return JSON.parse(text, this.#options.reviver);
   }
 
-  #poll(subscriptions, timeoutS, signal) {
-    const limit = AbortSignal.timeout(1000 * timeoutS + ANSWER_TIMEOUT_MS);
-    const init = { cache: "no-store", headers: bearer(this.#options.token), signal: AbortSignal.any([signal, limit]) };
-    return this.#fetch(`poll?${query(subscriptions)}&timeout=${timeoutS}`, init);
+  async #publishOnce(channel, text, echo) {
+    if (!this.#isAskable) {
+      const headers = { "Content-Type": "application/json", ...bearer(this.apiKey ?? this.#options.token) };
+      return this.#fetch("publish", { method: "POST", body: text, headers });
+    }
+    if (echo) return this.#link.ask("publish", text);
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription) subscription.unansweredCount += 1;
+    try {
+      const place = await this.#link.ask("publish", `${text.slice(0, -1)},"echo":false}`);
+      if (subscription?.isEstablished && place.epoch === subscription.epoch && place.offset > subscription.offset) {
+        subscription.unechoed.add(place.offset);
+        if (advance(subscription, subscription.offset)) this.#tellPosition(subscription);
+      }
+      return place;
+    } finally {
+      if (subscription) subscription.unansweredCount -= 1;
+    }
   }
 
-  async #fetch(path, init) {
-    const response = await fetch(new URL(path, this.#base), init).catch((error) => {
-      const message = `the gateway cannot be reached (${error.message})`;
-      throw new GatewayError({ code: "unreachable", message, retry: true });
+  get #isAskable() {
+    return this.#link !== null && this.#state === "connected";
+  }
+
+  #read(what, channel, options) {
+    return persist(async () => {
+      const ask = () => this.#link.ask(what, JSON.stringify({ channel, ...options }));
+      const { id, type, ...page } = await (this.#isAskable ? ask() : this.#get(what, channel, options));
+      return page;
     });
-    const body = await response.text().then((text) => this.#parse(text)).catch(() => null);
-    const { ok, status } = response;
-    if (ok && body !== null) return body;
-    const retry = ok || status >= 500 || status === 408 || status === 429;
-    const retryAfterMs = 1000 * response.headers.get("Retry-After") || null;
-    const message = `the answer had status ${status} and was not the gateway's`;
-    throw new GatewayError({ code: `http_${status}`, message, retry, ...body, retryAfterMs });
+  }
+
+  #get(what, channel, options, signal) {
+    const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null);
+    const path = `channels/${encodeURIComponent(channel)}/${what}?${new URLSearchParams(given)}`;
+    return this.#fetch(path, { cache: "no-store", headers: bearer(this.#options.token), signal });
+  }
+
+  #poll(subscriptions, timeoutS, signal) {
+    const init = { cache: "no-store", headers: bearer(this.#options.token), signal };
+    return this.#fetch(`poll?${query(subscriptions, "disconnect")}&timeout=${timeoutS}`, init, timeoutS);
+  }
+
+  #fetch(path, { signal = null, ...init }, timeoutS = 0) {
+    const limit = AbortSignal.timeout(1000 * timeoutS + ANSWER_TIMEOUT_MS);
+    const both = signal ? AbortSignal.any([signal, limit]) : limit;
+    return fetchJson(new URL(path, this.#base), { ...init, signal: both }, (text) => this.#parse(text));
   }
 }
 
@@ -462,19 +565,31 @@ function position({ channel, epoch, offset, cursor }) {
   return { channel, epoch, offset, cursor };
 }
 
+/** Move a subscription to an offset, and over what it shall not hear behind that; return how much it shall not hear. */
+function advance(subscription, to) {
+  const { unechoed } = subscription;
+  let count = 0;
+  for (const offset of unechoed) if (offset <= to && unechoed.delete(offset)) count += 1;
+  subscription.offset = Math.max(subscription.offset, to);
+  for (; unechoed.delete(subscription.offset + 1); count++) subscription.offset += 1;
+  return count;
+}
+
 /** Where to go on in the channels of subscriptions, of which all have a position or none has. */
-function query(subscriptions) {
+function query(subscriptions, withoutOverflow = null) {
   const isLocated = subscriptions.every(({ epoch }) => epoch !== null);
   const names = isLocated ? ["channel", "epoch", "offset"] : ["channel"];
-  return new URLSearchParams(subscriptions.flatMap((one) => names.map((name) => [name, one[name]])));
+  const pairs = subscriptions.flatMap((one) => names.map((name) => [name, one[name]]));
+  const [overflow, ...others] = new Set(subscriptions.map((one) => one.overflow));
+  if (overflow && !others.length && overflow !== withoutOverflow) pairs.push(["overflow", overflow]);
+  return new URLSearchParams(pairs);
 }
 
 function bearer(credential) {
   return credential ? { Authorization: `Bearer ${credential}` } : {};
 }
 
-/** Milliseconds to wait, at random between half and all of a doubling span, so that clients do not return in step. */
-function backoff(attempt) {
-  const span = Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** attempt);
-  return span * (0.5 + Math.random() / 2);
+/** 16 random bytes as text; crypto.randomUUID exists with HTTPS only. */
+function randomKey() {
+  return btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(16))));
 }

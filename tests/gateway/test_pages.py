@@ -12,6 +12,7 @@ from gateway.router import Router
 TYPES = {
     "/": "text/html; charset=utf-8",
     "/client.js": "text/javascript; charset=utf-8",
+    "/requests.js": "text/javascript; charset=utf-8",
     "/console.js": "text/javascript; charset=utf-8",
     "/console.css": "text/css; charset=utf-8",
     "/favicon.svg": "image/svg+xml; charset=utf-8",
@@ -105,7 +106,7 @@ def test_nothing_on_the_page_is_blocked_by_its_own_policy():
     assert Page(read("/").decode()).blocked == []
 
 
-@pytest.mark.parametrize("path", ["/console.js", "/client.js"])
+@pytest.mark.parametrize("path", ["/console.js", "/client.js", "/requests.js"])
 def test_scripts_import_only_what_is_served(path):
     lines = [line for line in read(path).decode().splitlines() if line.startswith(("import", "}"))]
     imported = [line.partition(" from ")[2].strip("\"';") for line in lines if " from " in line]

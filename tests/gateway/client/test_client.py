@@ -11,14 +11,13 @@ import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
 from gateway.config import ChannelsConfig, HeartbeatConfig
+from tests.gateway.client.scripts import run_client
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TRANSPORTS = ("websocket", "sse", "longpoll")
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
-
-PATIENCE_S = 30
 
 # --- keeping the position -----------------------------------------------------------------------
 
@@ -210,15 +209,6 @@ async def test_a_client_answers_pings_and_so_stays_however_quiet_it_is(open_cons
 
 
 # --- the client alone ---------------------------------------------------------------------------
-
-
-async def run_client(console, script: str) -> object:
-    """Return what script returns, which has Gateway and happens(gateway, event)."""
-    happens = """(gateway, event) => new Promise((resolve) =>
-        gateway.addEventListener(event, ({ detail }) => resolve(detail), { once: true }))"""
-    prelude = f'const {{ Gateway }} = await import("/client.js"); const happens = {happens};'
-    async with asyncio.timeout(PATIENCE_S):  # a promise that stays open would wait for ever
-        return await console.page.evaluate(f"async () => {{ {prelude} {script} }}")
 
 
 async def test_a_client_falls_back_to_the_next_transport_and_hears_each_message_once(open_console):
