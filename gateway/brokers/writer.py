@@ -98,10 +98,10 @@ class Writer:
     def _run(self) -> None:
         try:
             database = self._open_database()
+            self.file_bytes = database.file_bytes
         except BaseException as error:
             self._tell(_settle, self._opened, error)
             return
-        self.file_bytes = database.file_bytes
         self._tell(_settle, self._opened, None)
         try:
             while self._do_next(database):
@@ -145,7 +145,10 @@ class Writer:
             round_.error = self._see_failure(error)
         self.commit_count += 1
         self.commit_s += monotonic() - began
-        self.file_bytes = database.file_bytes
+        try:
+            self.file_bytes = database.file_bytes
+        except Exception as error:  # after the commit: what is on disk stays there
+            self._see_failure(error)
 
     def _do_chores(self, database: Database) -> None:
         now = monotonic()

@@ -75,6 +75,31 @@ async def test_even_our_own_mistake_is_answered(desk, caplog):
     assert (await desk.do([], [growth(1, 1)])).error is None
 
 
+async def test_a_file_whose_size_cannot_be_told_fails_no_commit_and_keeps_nobody_waiting(tmp_path):
+    class Unsized(Database):
+        is_failing = False
+
+        @property
+        def file_bytes(self):
+            if self.is_failing:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().file_bytes
+
+    desk = Desk(tmp_path)
+    database = []
+
+    def open_unsized():
+        database.append(Unsized(desk.config, max_channels=10))
+        return database[0]
+
+    writer = desk.writer = Writer(open_unsized, desk.config, lambda: NOW, desk.done.put_nowait)
+    await writer.start()
+    database[0].is_failing = True
+    for offset in (1, 2):
+        assert (await desk.do([], [growth(offset, offset)])).error is None
+    await writer.stop()
+
+
 async def test_a_mistake_at_the_end_keeps_nobody_waiting(tmp_path, caplog):
     desk = Desk(tmp_path)
     opened = []
