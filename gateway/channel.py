@@ -72,7 +72,7 @@ class Channel:
     def add_lagging(self, subscription: Subscription) -> None:
         """Take in a subscription that is not live."""
         self.lagging.add(subscription)
-        self.stream.lagging_count = len(self.lagging)
+        self._count_lagging()
 
     def fall_behind(self, subscription: Subscription) -> None:
         """Move a live or waiting subscription to the lagging ones, with a position of its own."""
@@ -86,6 +86,8 @@ class Channel:
             self._leave_live(subscription)
         else:
             self._end_lagging(subscription)
+        if self.is_empty:  # perhaps amid a flush, which nobody will end
+            self.stream.lagging_count = 0
 
     def begin_flush(self, *, max_bytes: int) -> None:
         """Take the next slice of the stream, and have every live subscription wait for it."""
@@ -96,6 +98,7 @@ class Channel:
         stream.delivered = self.given_before + len(self.slice)
         live, self.live = self.live, {}
         self.batches = [Batch(encode, waiting) for encode, waiting in live.items()]
+        self._count_lagging()
 
     @property
     def unechoed(self) -> set[str]:
@@ -131,6 +134,7 @@ class Channel:
             self.batches.pop()
             if not live:
                 self.live.pop(encode, None)
+        self._count_lagging()
         return written
 
     def give_up_batch(self) -> list[Subscription]:
@@ -139,14 +143,19 @@ class Channel:
         for subscription in waiting:
             self.fall_behind(subscription)
         self.batches.pop()
+        self._count_lagging()
         return waiting
 
     def _end_lagging(self, subscription: Subscription) -> None:
         """Take a subscription out of the lagging ones; with the last the log need not wait."""
         self.lagging.discard(subscription)
-        self.stream.lagging_count = len(self.lagging)
-        if not self.lagging and not self.batches:
+        self._count_lagging()
+        if not self.stream.lagging_count:
             self.stream.trim()
+
+    def _count_lagging(self) -> None:
+        """Tell the stream that somebody lags; who waits in a batch may yet fall behind it."""
+        self.stream.lagging_count = len(self.lagging) + len(self.batches)
 
     def _leave_live(self, subscription: Subscription) -> int:
         """Take a subscription out of live or waiting; return the offset it has been given."""

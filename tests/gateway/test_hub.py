@@ -267,6 +267,42 @@ def test_an_encoding_that_fails_ends_its_sessions_and_nobody_elses(
     assert len(caplog.records) == 2
 
 
+def test_who_falls_behind_amid_a_flush_misses_nothing_that_is_kept_for_lagging_subscribers() -> (
+    None
+):
+    world = World(ChannelsConfig(history_count=0), HubConfig(turn_deliveries=1))
+    readers = [ScriptedTransport(world.hub, encode_lines) for _ in range(3)]
+    for reader in readers:
+        world.subscribe(reader, "a")
+        reader.read()
+    world.publish("a")
+    world.turn()
+    world.publish("a")  # a log without history has no room for the first any more
+    for reader in readers:
+        world.hub.pause(reader.session)
+    world.settle()
+    for reader in readers:
+        world.hub.resume(reader.session)
+    world.settle()
+    assert [offsets(reader.read()) for reader in readers] == [[1, 2]] * 3
+    assert world.hub.gap_count == 0
+
+
+def test_a_channel_whose_subscribers_leave_amid_a_flush_keeps_no_more_than_its_history() -> None:
+    world = World(ChannelsConfig(history_count=1), HubConfig(turn_deliveries=1))
+    readers = [ScriptedTransport(world.hub, encode_lines) for _ in range(3)]
+    for reader in readers:
+        world.subscribe(reader, "a")
+    stream = world.hub.channels["a"].stream
+    for _ in range(2):
+        world.publish("a")
+    world.turn()
+    for reader in readers:
+        world.hub.detach(reader.session)
+    world.settle()
+    assert (stream.first, stream.last) == (2, 2)
+
+
 def test_what_subscribers_cannot_be_given_is_refused_and_not_kept() -> None:
     channels = ChannelsConfig(history_count=10, lag_count=10)
     world = World(channels, HubConfig(turn_deliveries=1))

@@ -120,7 +120,8 @@ class World:
                 assert subscription.session.subscriptions[name] is subscription
                 assert subscription.is_live is (subscription not in channel.lagging)
                 assert not (subscription.is_live and subscription.session.is_paused)
-            assert channel.stream.lagging_count == len(channel.lagging)
+            lagging_count = len(channel.lagging) + len(channel.batches)
+            assert channel.stream.lagging_count == lagging_count
         if self.loop.is_idle:
             self._check_rest()
 
