@@ -1,5 +1,6 @@
 /**
- * The console page: everything it knows comes from the client's events, and its choices live in the URL.
+ * The console page: everything it knows comes from the client's events, and its choices live in the URL. (Above 400
+ * lines, because it is one page and each part of it a few lines.)
  *
  * What arrives is drawn once per frame, so that a busy channel costs one update of the page however many messages
  * it brings; while the list is paused it waits.
@@ -172,7 +173,7 @@ function stamp(template, date) {
 
 // --- channels -------------------------------------------------------------------------------------
 
-const rows = new Map(); // by channel: {element, gaps, cursor}
+const rows = new Map(); // by channel: {element, gaps, cursor, isRoom}
 const tints = new Map(); // by channel; kept when it is unsubscribed, as its messages stay
 
 function tint(channel) {
@@ -189,7 +190,7 @@ function subscribe(channel) {
   element.querySelector(".position").textContent = "…";
   element.querySelector(".remove").ariaLabel = `Unsubscribe from ${channel}`;
   element.querySelector(".remove").addEventListener("click", () => gateway.unsubscribe(channel));
-  const row = { element, gaps: 0, cursor: null };
+  const row = { element, gaps: 0, cursor: null, isRoom: false };
   element.querySelector(".copy").addEventListener("click", ({ target }) => copy(target, row.cursor));
   $("channels").append(element);
   rows.set(channel, row);
@@ -214,7 +215,19 @@ function showPosition({ channel, epoch, offset, cursor }) {
   row.element.querySelector(".position").textContent = `${epoch}:${offset}`;
   row.element.querySelector(".cursor").textContent = cursor ? `cursor ${cursor}` : "";
   row.element.querySelector(".copy").hidden = !cursor;
-  row.element.querySelector(".more").hidden = !cursor && row.gaps === 0;
+  showMore(row);
+}
+
+function showMore({ element, cursor, gaps, isRoom }) {
+  element.querySelector(".more").hidden = !cursor && gaps === 0 && !isRoom;
+}
+
+/** Say how many are in a channel that tells who comes and goes. */
+function showPresence({ channel, count }) {
+  const row = rows.get(channel);
+  row.isRoom = true;
+  row.element.querySelector(".present").textContent = `${count.toLocaleString()} here`;
+  showMore(row);
 }
 
 async function copy(button, text) {
@@ -276,6 +289,7 @@ function drawEntry({ kind, date, channel, ...entry }) {
   element.querySelector(".transport").textContent = NAMES[entry.transport];
   writeData(element.querySelector(".data"), entry.data);
   if (entry.encoding) element.querySelector(".data").append(span("more", ` (${entry.encoding})`));
+  if (entry.key !== undefined) element.querySelector(".data").append(span("more", ` key ${entry.key}`));
   return element;
 }
 
@@ -313,7 +327,8 @@ async function publish(data) {
   const channel = $("publish-channel").value;
   $("published").textContent = "";
   try {
-    const { epoch, offset } = await gateway.publish(channel, data);
+    const [key, idempotencyKey] = ["publish-key", "idempotency-key"].map((id) => $(id).value || undefined);
+    const { epoch, offset } = await gateway.publish(channel, data, { key, idempotencyKey });
     $("published").textContent = `Published at ${epoch}:${offset}`;
   } catch (error) {
     showError(`Not published: ${error.message}`);
@@ -343,6 +358,9 @@ const LISTENERS = {
     note("gap", `Gap in ${gap.channel}: ${gapWords(gap)}`);
     arrive({ kind: "gap", ...gap });
   },
+  joined: ({ channel, user, session }) => note("state", `${user ?? session} joined ${channel}`),
+  left: ({ channel, user, session }) => note("state", `${user ?? session} left ${channel}`),
+  presence: showPresence,
   error: ({ channel, message }) => showError(channel === null ? message : `Not subscribed: ${message}`),
 };
 for (const [event, listener] of Object.entries(LISTENERS)) {

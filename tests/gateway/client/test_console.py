@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 import pytest
 from playwright.async_api import expect
 
-from gateway.config import AuthConfig
+from gateway.config import AuthConfig, ChannelsConfig
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,6 +69,32 @@ async def test_a_channels_position_is_its_epoch_and_offset_after_a_restart_too(
         await expect(console.find("position")).to_have_text(f"{last['epoch']}:{last['offset']}")
         await gateway.restart()
     assert len(epochs) == 2
+
+
+async def test_a_message_is_published_with_its_keys_and_a_repeat_of_one_publishes_nothing(
+    open_console,
+):
+    console = await open_console("websocket", "news")
+    await console.page.get_by_text("Keys of the message").click()
+    await console.find("publish-key").fill("k1")
+    await console.find("idempotency-key").fill("once")
+    for data in ("1", "2"):
+        await console.find("published").evaluate("output => output.textContent = ''")
+        await console.publish(data)
+        await expect(console.find("published")).to_contain_text(":1")
+    await expect(console.messages).to_have_count(1)
+    await expect(console.messages.locator(".data")).to_have_text("1 key k1")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_who_is_in_a_channel_that_tells_it_is_shown(open_console, gateway, transport):
+    await gateway.restart(channels=ChannelsConfig(joined_left=True))
+    console = await open_console(transport, "room")
+    guest = await open_console("websocket", "room")
+    await expect(console.find("presence")).to_have_text("2 here")
+    await guest.page.close()
+    await expect(console.find("presence")).to_have_text("1 here")
+    await expect(console.find("events")).to_contain_text("left room")
 
 
 # --- mistakes -----------------------------------------------------------------------------------
