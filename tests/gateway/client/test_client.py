@@ -140,6 +140,33 @@ async def test_what_is_no_longer_retained_is_told_as_a_gap(open_console, gateway
         await expect(console.find("gap")).to_contain_text("3 missing, #1 to #3")
 
 
+@every_transport
+async def test_gaps_are_told_once_before_and_after_a_change_of_transport(
+    open_console, gateway, transport
+):
+    await gateway.restart(channels=ChannelsConfig(history_count=2))
+    console = await open_console(transport, "news")
+    first, second = (name for name in TRANSPORTS if name != transport)
+    await console.drop()
+    await console.post("news", 1, 2, 3, 4, 5)
+    await console.switch(first)
+    await console.shows(4, 5)
+    await expect(console.find("gap").first).to_contain_text("3 missing, #1 to #3")
+    await console.switch(second)
+    await console.post("news", 6)
+    await console.shows(4, 5, 6)
+    await console.drop()
+    await gateway.restart()
+    await console.post("news", "anew")
+    await console.switch(transport)
+    await console.shows(4, 5, 6, "anew")
+    await expect(console.find("gap").first).to_contain_text("the channel's log began anew")
+    await console.switch(first)
+    await console.post("news", "on")
+    await console.shows(4, 5, 6, "anew", "on")
+    await expect(console.find("gap-tally")).to_have_text("2 gaps")
+
+
 async def test_the_gateway_decides_whether_a_client_comes_back(open_console, gateway):
     console = await open_console("websocket", "news")
     for session in tuple(gateway.node.hub.sessions):
