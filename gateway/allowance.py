@@ -7,8 +7,9 @@ from gateway.rates import Rate
 class Allowance:
     """One session's rates, each None where there is no limit, and what it has made of them.
 
-    pending_count is how many of its commands wait for the broker. refused_count is how many more
-    commands the rates have refused than granted, from where that was 0 last.
+    pending_count is how many of its commands wait for the broker, some of which count as several.
+    refused_count is how many more commands the rates have refused than granted, from where that was
+    0 last.
     """
 
     __slots__ = ("_bytes", "_commands", "pending_count", "refused_count")

@@ -167,7 +167,8 @@ class Commands:
             max_bytes=HISTORY_BYTES,
             is_reverse=command.reverse,
         )
-        self._when_done(reading, session, command, read)
+        # A page may be a megabyte: many that wait together would be written together.
+        self._when_done(reading, session, command, read, weight=self._config.max_pending)
 
     def presence(self, session: Session, codec: Codec, command: Presence) -> None:
         """Reply with who is subscribed to the channel."""
@@ -219,8 +220,13 @@ class Commands:
         session: Session,
         command: Command,
         then: Callable[[T], None],
+        *,
+        weight: int = 1,
     ) -> None:
-        """Call then with the result of future, in this turn if it is there; or refuse command."""
+        """Call then with the result of future, in this turn if it is there; or refuse command.
+
+        While it is not, command counts as weight of those that may wait.
+        """
 
         def finish(finished: "Future[T]") -> None:
             try:
@@ -237,13 +243,14 @@ class Commands:
             return
         allowance = session.allowance
         assert allowance is not None  # it came with the first command
-        allowance.pending_count += 1
-        if allowance.pending_count == self._config.max_pending:
+        allowance.pending_count += weight
+        if allowance.pending_count >= self._config.max_pending:
             session.transport.pause_reading()
 
         def finish_late(finished: "Future[T]") -> None:
-            allowance.pending_count -= 1
-            if allowance.pending_count == self._config.max_pending // 2:
+            allowance.pending_count -= weight
+            room = self._config.max_pending // 2 - allowance.pending_count
+            if 0 <= room < weight:  # not before, and not for each of the others
                 session.transport.resume_reading()
             finish(finished)
 

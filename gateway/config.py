@@ -118,7 +118,8 @@ class SessionConfig(Section, frozen=True):
     # hear of the first; who goes on is not listening.
     max_rate_errors: Count = 1000
     # Commands of one session that wait for the broker, each with its data. At so many its socket is
-    # not read until half of them are done, so that a slow broker slows its publishers.
+    # not read until half of them are done, so that a slow broker slows its publishers. A `history`
+    # counts as so many, because its answer may be a megabyte.
     max_pending: Count = 256
 
 

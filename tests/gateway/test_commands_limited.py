@@ -117,6 +117,31 @@ async def test_a_session_is_not_read_while_too_many_of_its_commands_wait_for_the
     assert [each["id"] for each in client.read()] == [1, 2]
 
 
+async def test_a_session_is_not_read_while_a_page_of_history_is_on_its_way_to_it(codec):
+    broker = LateBroker()
+    client = Client(await Gateway(broker, max_pending=4).start(), codec)
+    client.send("publish", channel="a", data=1)
+    assert not client.is_reading_paused
+    client.send("history", id=2, channel="a")
+    assert client.is_reading_paused
+    await broker.answer()
+    assert client.is_reading_paused
+    await broker.answer()
+    assert not client.is_reading_paused
+    assert [each["id"] for each in client.read()] == [2]
+
+
+async def test_after_a_page_of_history_a_session_that_waits_for_more_is_not_read_yet(codec):
+    broker = LateBroker()
+    client = Client(await Gateway(broker, max_pending=4).start(), codec)
+    client.send("history", id=1, channel="a")
+    for _ in range(3):  # what the same read had brought
+        client.send("publish", channel="a", data=1)
+    for is_paused in (True, False):
+        await broker.answer()
+        assert client.is_reading_paused is is_paused
+
+
 async def test_a_session_is_read_again_also_where_its_commands_fail_or_want_no_reply(codec):
     broker = LateBroker()
     gateway = await Gateway(broker, max_pending=1).start()
