@@ -1,6 +1,6 @@
 /**
- * The console page: everything it knows comes from the client's events, and its choices live in the URL. (Above 400
- * lines, because it is one page and each part of it a few lines.)
+ * The console page: everything it knows comes from the client's events, and its choices live in the URL.
+ * (Above 400 lines, because it is one page, and each part of it a few lines.)
  *
  * What arrives is drawn once per frame, so that a busy channel costs one update of the page however many messages
  * it brings; while the list is paused it waits.

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import Route, WebSocketRoute, expect
 
-from gateway.config import ChannelsConfig, HeartbeatConfig
+from gateway.config import HeartbeatConfig
 from tests.gateway.client.scripts import run_client
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
@@ -127,44 +127,6 @@ async def test_a_restart_of_the_gateway_is_survived_and_told_as_a_gap(
     await console.connected()
     await expect(console.find("gap-tally")).to_have_text("1 gap")
     await expect(console.find("gap")).to_contain_text("the channel's log began anew")
-
-
-async def test_what_is_no_longer_retained_is_told_as_a_gap(open_console, gateway):
-    await gateway.restart(channels=ChannelsConfig(history_count=2))
-    for transport in TRANSPORTS:
-        console = await open_console(transport, transport)
-        await console.drop()
-        await console.post(transport, 1, 2, 3, 4, 5)
-        await console.interrupt.click()
-        await console.shows(4, 5, channel=transport)
-        await expect(console.find("gap")).to_contain_text("3 missing, #1 to #3")
-
-
-@every_transport
-async def test_gaps_are_told_once_before_and_after_a_change_of_transport(
-    open_console, gateway, transport
-):
-    await gateway.restart(channels=ChannelsConfig(history_count=2))
-    console = await open_console(transport, "news")
-    first, second = (name for name in TRANSPORTS if name != transport)
-    await console.drop()
-    await console.post("news", 1, 2, 3, 4, 5)
-    await console.switch(first)
-    await console.shows(4, 5)
-    await expect(console.find("gap").first).to_contain_text("3 missing, #1 to #3")
-    await console.switch(second)
-    await console.post("news", 6)
-    await console.shows(4, 5, 6)
-    await console.drop()
-    await gateway.restart()
-    await console.post("news", "anew")
-    await console.switch(transport)
-    await console.shows(4, 5, 6, "anew")
-    await expect(console.find("gap").first).to_contain_text("the channel's log began anew")
-    await console.switch(first)
-    await console.post("news", "on")
-    await console.shows(4, 5, 6, "anew", "on")
-    await expect(console.find("gap-tally")).to_have_text("2 gaps")
 
 
 async def test_the_gateway_decides_whether_a_client_comes_back(open_console, gateway):
