@@ -193,7 +193,10 @@ class DurableBroker:
         now = self._clock()
         for stream in self._deadlines.take_due(now, _STREAMS_PER_CALL):
             stream.trim()
-            is_in_use = stream.delivered is not None or self._logs[stream.name].pending_count
+            log = self._logs[stream.name]
+            if log.keys is not None:
+                log.keys.expire(now)
+            is_in_use = stream.delivered is not None or log.pending_count
             due = (now if is_in_use else stream.used) + self._channels.forget_after_s
             if not is_in_use and due <= now:
                 self._let_go(stream)

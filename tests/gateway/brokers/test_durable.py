@@ -256,6 +256,15 @@ async def test_a_channel_in_use_stays_in_memory(bench):
     assert bench.broker.channel_count == 0
 
 
+async def test_keys_that_have_expired_take_no_memory_of_a_channel_in_use(bench):
+    stream = await bench.broker.follow("a")
+    await bench.publish("a", *map(key, "bcd"))
+    stream.delivered = stream.last
+    bench.pass_time(max(bench.channels.idempotency_window_s, bench.channels.history_age_s))
+    bench.pass_time(FORGET_AFTER_S)
+    assert (bench.broker.channel_count, bench.broker.log_bytes) == (1, 0)
+
+
 async def test_channels_that_only_the_disk_holds_are_not_read_while_memory_is_full(tmp_path):
     bench = await Bench(tmp_path, max_log_bytes=300).start()
     for name in "ab":
