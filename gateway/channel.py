@@ -132,9 +132,9 @@ class Channel:
                     # which then removes the session.
                     pass
             self.batches.pop()
+            self._count_lagging()
             if not live:
                 self.live.pop(encode, None)
-        self._count_lagging()
         return written
 
     def give_up_batch(self) -> list[Subscription]:
