@@ -104,6 +104,12 @@ class News:
         self.changes.clear()
         self.has_more = self.was_read = False
 
+    def give_up(self) -> None:
+        """Tell nothing more: all have left, and who comes back is told of another channel."""
+        self.waiting.clear()
+        self.changes.clear()
+        self.has_more = False
+
     def encode(self, encode_push: EncodePush) -> bytes:
         """Return what has changed in one encoding, made when it is first asked for."""
         data = self._encoded.get(encode_push)
@@ -149,7 +155,8 @@ class Presence:
             self._change(channel, session, has_come=False)
         if channel.is_empty:
             del self._rosters[channel]
-            self._news.pop(channel, None)
+            if channel in self._news:
+                self._news.pop(channel).give_up()
 
     def resumed(self, session: Session) -> None:
         """Tell a session that takes more again the counts of which it has missed changes."""

@@ -108,3 +108,24 @@ def test_telling_many_leaves_the_loop_to_others_in_between() -> None:
     world.settle()
     assert gone.read() == []
     assert all(each.unread for each in everybody if each is not gone)
+
+
+def test_a_channel_that_begins_anew_amid_the_telling_tells_nothing_of_before() -> None:
+    world = World(ROOMS, presence=PresenceConfig(turn_writes=1))
+    members = [come(world) for _ in range(3)]
+    world.turn()  # one of them is told, two wait
+    for member in members:
+        world.hub.unsubscribe(member.session, "a")
+        member.read()
+    for member in members:
+        world.subscribe(member, "a")
+        world.hub.pause(member.session)
+    for _ in members:
+        world.turn()
+        for member in members:
+            world.hub.resume(member.session)
+            world.hub.pause(member.session)
+    for member in members:
+        world.hub.resume(member.session)
+    rest(world)
+    assert [{each[2] for each in told(member)} for member in members] == [{3}] * 3
