@@ -168,9 +168,10 @@ class ChannelConfig(Section, frozen=True, kw_only=True):
     # kept where the log is, so without broker.data a restart forgets it. 0 remembers none, and a
     # publication with a key is answered with `unsupported`.
     idempotency_window_s: SecondsOrZero = 300.0
-    # Keys remembered of one channel, each 260 bytes of max_log_bytes; a publication with one more
-    # is answered with `overloaded`, because forgetting one early could publish twice.
-    max_idempotency_keys: CountOrZero = 10_000
+    # Keys remembered of one channel, each 260 bytes of max_log_bytes: 333 publications with a key
+    # per second, as browsers send each with one. A publication with one more is answered with
+    # `overloaded`, because forgetting one early could publish twice.
+    max_idempotency_keys: CountOrZero = 100_000
     # Whether a `message` says when it was published; about 20 bytes each. History always does.
     message_time: bool = False
     # Whether subscribers are told who comes and goes, within [presence]. Off, because most channels
