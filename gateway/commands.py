@@ -2,6 +2,7 @@
 
 from asyncio import Future
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -65,6 +66,8 @@ class Commands:
         self._hub = hub
         self._broker = broker
         self._config = config
+        # Subscriptions that wait for the broker; the newest where a channel is asked for twice.
+        self._following: dict[tuple[Session, str], Future[Stream]] = {}
 
     def receive(self, session: Session, codec: Codec, message: str | bytes) -> None:
         """Obey the command that message holds, or tell the client what is wrong with it."""
@@ -115,15 +118,28 @@ class Commands:
                 session.push(gap)
             self._hub.start(session)
 
-        self._when_done(self._hub.follow(command.channel), session, command, subscribed)
+        followed = self._hub.follow(command.channel)
+        if not followed.done():
+            key = session, command.channel
+            self._following[key] = followed
+            followed.add_done_callback(partial(self._end_following, key))
+        self._when_done(followed, session, command, subscribed)
 
     def unsubscribe(self, session: Session, codec: Codec, command: Unsubscribe) -> None:
-        """Reply `unsubscribed`; nothing of that channel follows."""
-        if command.channel not in session.subscriptions:
-            text = f"not subscribed to {command.channel[:MAX_CHANNEL_BYTES]!r}"
-            raise MessageError(ErrorCode.NOT_SUBSCRIBED, text)
-        self._hub.unsubscribe(session, command.channel)
-        self._reply(session, command, Unsubscribed(channel=command.channel))
+        """Reply `unsubscribed`, after a `subscribed` on its way; nothing of that channel follows."""
+
+        def unsubscribe(_: Stream | None) -> None:
+            if command.channel not in session.subscriptions:
+                text = f"not subscribed to {command.channel[:MAX_CHANNEL_BYTES]!r}"
+                raise MessageError(ErrorCode.NOT_SUBSCRIBED, text)
+            self._hub.unsubscribe(session, command.channel)
+            self._reply(session, command, Unsubscribed(channel=command.channel))
+
+        following = self._following.get((session, command.channel))
+        if following is None:
+            unsubscribe(None)
+        else:
+            self._when_done(following, session, command, unsubscribe)
 
     def publish(self, session: Session, codec: Codec, command: Publish) -> None:
         """Append to the channel and reply `published`."""
@@ -183,6 +199,10 @@ class Commands:
         self._reply(session, command, Pong())
 
     # --- outcomes ---
+
+    def _end_following(self, key: tuple[Session, str], followed: "Future[Stream]") -> None:
+        if self._following.get(key) is followed:
+            del self._following[key]
 
     def _refuse_malformed(self, session: Session, error: MessageError) -> None:
         self._refuse(session, error)

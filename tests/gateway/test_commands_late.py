@@ -240,3 +240,33 @@ async def test_after_unsubscribed_a_late_subscribe_begins_anew(client, broker) -
     client.send("publish", channel="a", data=1)
     await broker.answer(2)
     assert [each.get("id") for each in client.read()] == [1, 2, 3, None]
+
+
+async def test_an_unsubscribe_waits_for_the_subscribe_before_it(client, broker) -> None:
+    client.send("subscribe", id=1, channel="a")
+    client.send("unsubscribe", id=2, channel="a")
+    assert client.read() == []
+    await broker.answer()
+    assert kinds(client) == ["subscribed", "unsubscribed"]
+    assert (client.session.subscriptions, broker.followed) == ({}, set())
+    client.send("unsubscribe", id=3, channel="a")
+    assert [each["code"] for each in client.read()] == ["not_subscribed"]
+
+
+async def test_subscribing_again_at_once_is_a_subscription_anew(client, broker) -> None:
+    for number, type_ in enumerate(("subscribe", "unsubscribe", "subscribe"), start=1):
+        client.send(type_, id=number, channel="a")
+    client.send("publish", channel="a", data=1)
+    await broker.answer(3)
+    assert kinds(client) == ["subscribed", "unsubscribed", "subscribed", "message"]
+
+
+async def test_a_session_gone_before_its_unsubscribe_was_obeyed_leaves_nothing_behind(
+    client, broker
+) -> None:
+    client.send("subscribe", id=1, channel="a")
+    client.send("unsubscribe", id=2, channel="a")
+    leave(client)
+    await broker.answer()
+    assert client.gateway.hub.channels == {}
+    assert broker.followed == set()
