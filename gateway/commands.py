@@ -126,7 +126,7 @@ class Commands:
         self._when_done(followed, session, command, subscribed)
 
     def unsubscribe(self, session: Session, codec: Codec, command: Unsubscribe) -> None:
-        """Reply `unsubscribed`, after a `subscribed` on its way; nothing of that channel follows."""
+        """Reply `unsubscribed`, after a subscribe on its way; nothing of that channel follows."""
 
         def unsubscribe(_: Stream | None) -> None:
             if command.channel not in session.subscriptions:
