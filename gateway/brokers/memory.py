@@ -5,7 +5,6 @@ and forget_after_s have passed since its last use; one that was never published 
 followed. Then it is forgotten and would begin again.
 """
 
-import logging
 import secrets
 import sys
 from array import array
@@ -27,8 +26,6 @@ from protocol.cursor import Position
 from protocol.errors import MessageError
 
 T = TypeVar("T")
-
-logger = logging.getLogger("gateway.broker")
 
 # Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
 _STREAMS_PER_CALL: Final = 100
