@@ -1,28 +1,36 @@
 """Positions in several channels <-> one opaque string; and places in a list of members <-> another.
 
-Layout, version 1: the byte 1; per channel its name, its epoch (each as length and UTF-8) and its
-offset; then the CRC-32 of all that, big-endian. Integers are LEB128 varints; the whole is base64url
-without padding. The check finds cursors that were cut or altered by accident; it does not
-authenticate, because a cursor grants nothing. Those of presence hold, between the byte 2 and the
-check, the id of a session, or behind the byte 3 the name of a user.
+Layout, version 4: the byte 4; per channel its name as length and UTF-8, its epoch, and its offset;
+then the CRC-32 of all that, big-endian. An epoch is 0 where it is that of the channel before, as
+most are; else twice its length and its bytes, where it is the base64url of those; else twice its
+length and 1, and UTF-8. Integers are LEB128 varints; the whole is base64url without padding. The
+check finds cursors that were cut or altered by accident; it does not authenticate, because a cursor
+grants nothing. Those of presence hold, between the byte 2 and the check, the id of a session, or
+behind the byte 3 the name of a user.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Final, NamedTuple, NoReturn
 from zlib import crc32
 
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
 
-VERSION: Final = 1
+VERSION: Final = 4
 _AFTER_SESSION: Final = 2
 _AFTER_USER: Final = 3
 MAX_OFFSET: Final = 2**63 - 1  # what every client language and database holds in a signed integer
 # 100 channels with the longest names are below 30 KiB; a longer string is no cursor of ours.
 MAX_CURSOR_CHARS: Final = 64 * 1024
 
+_SAME_EPOCH: Final = b"\0"
+_SMALL: Final = [bytes((value,)) for value in range(0x80)]  # varints of one byte
+
+_MAX_REMEMBERED_CHARS: Final = 16  # twice an epoch of ours
 
 # A place in a list of members: a user and "", or "" and the id of a session without user.
 MemberKey = tuple[str, str]
@@ -38,10 +46,14 @@ class Position(NamedTuple):
 def encode_cursor(positions: Mapping[str, Position]) -> str:
     """Return the cursor that holds positions, by channel name, in their order."""
     body = bytearray((VERSION,))
-    for channel, position in positions.items():
-        for text in (channel.encode(), position.epoch.encode()):
-            body += _encode_varint(len(text)) + text
-        body += _encode_varint(position.offset)
+    epoch_before = None
+    for channel, (epoch, offset) in positions.items():
+        name = channel.encode()
+        body += _encode_varint(len(name))
+        body += name
+        body += _SAME_EPOCH if epoch == epoch_before else _encode_epoch(epoch)
+        body += _encode_varint(offset)
+        epoch_before = epoch
     return _seal(body)
 
 
@@ -105,26 +117,56 @@ def _open(cursor: str) -> bytes:
 
 def _read_positions(body: bytes) -> dict[str, Position]:
     positions: dict[str, Position] = {}
+    epoch = None
     at = 1
     try:
         while at < len(body):
-            channel, at = _read_text(body, at)
-            epoch, at = _read_text(body, at)
+            size, at = _read_varint(body, at)
+            channel, at = _read_bytes(body, at, size).decode(), at + size
+            kind, at = _read_varint(body, at)
+            if kind:
+                epoch = _decode_epoch(kind, _read_bytes(body, at, kind >> 1))
+                at += kind >> 1
             offset, at = _read_varint(body, at)
+            if epoch is None:
+                _refuse("its first epoch is that of none before")
             positions[channel] = Position(epoch, offset)
     except (IndexError, UnicodeDecodeError):
         _refuse("its content is malformed")
     return positions
 
 
-def _read_text(body: bytes, at: int) -> tuple[str, int]:
-    size, at = _read_varint(body, at)
+def _read_bytes(body: bytes, at: int, size: int) -> bytes:
     if at + size > len(body):
         raise IndexError
-    return body[at : at + size].decode(), at + size
+    return body[at : at + size]
+
+
+def _encode_epoch(epoch: str) -> bytes:
+    # What is remembered must be short, because anybody can send a cursor.
+    return _remember_epoch(epoch) if len(epoch) <= _MAX_REMEMBERED_CHARS else _pack_epoch(epoch)
+
+
+def _pack_epoch(epoch: str) -> bytes:
+    text = epoch.encode()
+    with suppress(binascii.Error):
+        raw = base64.urlsafe_b64decode(text)
+        if raw and base64.urlsafe_b64encode(raw) == text:
+            return _encode_varint(2 * len(raw)) + raw
+    return _encode_varint(2 * len(text) + 1) + text
+
+
+_remember_epoch = lru_cache(maxsize=1000)(_pack_epoch)  # some hundred KiB; channels share epochs
+
+
+def _decode_epoch(kind: int, content: bytes) -> str:
+    return (content if kind & 1 else base64.urlsafe_b64encode(content)).decode()
 
 
 def _read_varint(body: bytes, at: int) -> tuple[int, int]:
+    value = body[at]
+    if value < 0x80:  # as most are
+        return value, at + 1
     value = 0
     for shift in range(0, 63, 7):  # the bits of MAX_OFFSET; a longer number is not read to its end
         byte = body[at]
@@ -136,6 +178,8 @@ def _read_varint(body: bytes, at: int) -> tuple[int, int]:
 
 
 def _encode_varint(value: int) -> bytes:
+    if value < 0x80:
+        return _SMALL[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

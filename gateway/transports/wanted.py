@@ -26,8 +26,8 @@ class Wanted(NamedTuple):
     overflow: Overflow | None = None
 
 
-# What a channel adds to a cursor besides its name: lengths, an epoch of 8 characters, an offset.
-_POSITION_BYTES: Final = 20
+# What a channel adds to a cursor besides its name: lengths, an epoch of 6 bytes, an offset.
+_POSITION_BYTES: Final = 18
 # In base64url 7.3 KiB, so that it fits into a header field of 8 KiB when an EventSource brings it
 # back: its retry would be answered with 431 otherwise, and it would stop for ever.
 _MAX_CURSOR_BYTES: Final = 5500

@@ -22,28 +22,50 @@ from protocol.errors import MessageError
 
 # (positions, bytes before the check, cursor)
 CURSORS = [
-    pytest.param({}, b"\x01", "AaUF3xs", id="no channel"),
-    pytest.param({"a": Position("E", 5)}, b"\x01\x01a\x01E\x05", "AQFhAUUFOMLuKA", id="one"),
+    pytest.param({}, b"\x04", "BNVvK5Q", id="no channel"),
+    pytest.param({"a": Position("E", 5)}, b"\x04\x01a\x03E\x05", "BAFhA0UFa4ur9Q", id="one"),
     pytest.param(
         {"b": Position("E", 0), "a": Position("", 300)},
-        b"\x01\x01b\x01E\x00\x01a\x00\xac\x02",
-        "AQFiAUUAAWEArAK_gd1v",
+        b"\x04\x01b\x03E\x00\x01a\x01\xac\x02",
+        "BAFiA0UAAWEBrAKNMRxn",
         id="two, in the order in which they were given",
     ),
     pytest.param(
         {"ä\U0001f4a5": Position("é", MAX_OFFSET)},
-        b"\x01\x06\xc3\xa4\xf0\x9f\x92\xa5\x02\xc3\xa9" + b"\xff" * 8 + b"\x7f",
-        "AQbDpPCfkqUCw6n__________39Y53w7",
+        b"\x04\x06\xc3\xa4\xf0\x9f\x92\xa5\x05\xc3\xa9" + b"\xff" * 8 + b"\x7f",
+        "BAbDpPCfkqUFw6n__________38H9UWr",
         id="other scripts and the greatest offset",
     ),
     pytest.param(
         {"x" * 128: Position("E", 127)},
-        b"\x01\x80\x01" + b"x" * 128 + b"\x01E\x7f",
-        "AYAB" + "eHh4" * 42 + "eHgBRX9-Lnpe",
+        b"\x04\x80\x01" + b"x" * 128 + b"\x03E\x7f",
+        "BIAB" + "eHh4" * 42 + "eHgDRX_ZEYn8",
         id="a length of two bytes",
     ),
+    pytest.param(
+        {"a": Position("AAEC_f7_", 1), "b": Position("AAEC_f7_", 2), "c": Position("E", 3)},
+        b"\x04\x01a\x0c\x00\x01\x02\xfd\xfe\xff\x01\x01b\x00\x02\x01c\x03E\x03",
+        "BAFhDAABAv3-_wEBYgACAWMDRQOc9jIq",
+        id="an epoch as ours are, which two channels share",
+    ),
+    pytest.param(
+        {"a": Position("AA==", 1), "b": Position("AB==", 2), "c": Position("AA+/", 3)},
+        b"\x04\x01a\x02\x00\x01\x01b\x09AB==\x02\x01c\x09AA+/\x03",
+        "BAFhAgABAWIJQUI9PQIBYwlBQSsvA3wu8jk",
+        id="epochs that are base64url, and that only look so",
+    ),
+    pytest.param(
+        {"a": Position("E" * 64, 1)},
+        b"\x04\x01a\x60" + b"\x10\x41\x04" * 16 + b"\x01",
+        "BAFhYBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBAFCENmk",
+        id="a long epoch",
+    ),
 ]
-EXAMPLE = {"a": Position("0Xy-_z", 5), "ä/b": Position("E", 2**40)}
+EXAMPLE = {
+    "a": Position("0Xy-_zAB", 5),
+    "b": Position("0Xy-_zAB", 6),
+    "ä/b": Position("E", 2**40),
+}
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
@@ -132,28 +154,37 @@ def test_unused_bits_of_the_last_character_are_zero():
     ("body", "reason"),
     [
         pytest.param(b"", "its checksum does not match", id="no version"),
-        pytest.param(b"\x00", "its version is 0, not 1", id="version 0"),
-        pytest.param(b"\x02\x01a\x01E\x05", "its version is 2, not 1", id="the next version"),
-        pytest.param(b"\x01\x01a\x01E", "malformed", id="no offset"),
-        pytest.param(b"\x01\x01a", "malformed", id="no epoch"),
-        pytest.param(b"\x01\x02a", "malformed", id="a channel beyond the end"),
-        pytest.param(b"\x01\x01a\x7fE\x05", "malformed", id="an epoch beyond the end"),
-        pytest.param(b"\x01\x01a\x01E\x85", "malformed", id="an offset that does not end"),
-        pytest.param(b"\x01\x01\xff\x01E\x05", "malformed", id="a channel that is not UTF-8"),
-        pytest.param(b"\x01\x03\xed\xa0\x80\x01E\x05", "malformed", id="a surrogate"),
-        pytest.param(b"\x01\x01a\x01\xff\x05", "malformed", id="an epoch that is not UTF-8"),
-        pytest.param(b"\x01\x01a\x01E" + b"\x80" * 9 + b"\x01", "malformed", id="the offset 2^63"),
-        pytest.param(b"\x01\x01a\x01E" + b"\xff" * 9 + b"\x01", "malformed", id="2^64 - 1"),
+        pytest.param(b"\x00", "its version is 0, not 4", id="version 0"),
+        pytest.param(b"\x05\x01a\x03E\x05", "its version is 5, not 4", id="the next version"),
+        pytest.param(b"\x01\x01a\x01E\x05", "its version is 1, not 4", id="the first version"),
+        pytest.param(b"\x04\x01a\x03E", "malformed", id="no offset"),
+        pytest.param(b"\x04\x01a", "malformed", id="no epoch"),
+        pytest.param(b"\x04\x02a", "malformed", id="a channel beyond the end"),
+        pytest.param(b"\x04\x01a\x7fE\x05", "malformed", id="an epoch beyond the end"),
+        pytest.param(b"\x04\x01a\x7eE\x05", "malformed", id="a packed epoch beyond the end"),
+        pytest.param(b"\x04\x01a\x03E\x85", "malformed", id="an offset that does not end"),
+        pytest.param(b"\x04\x01a\x00\x05", "none before", id="the epoch of no channel before"),
+        pytest.param(b"\x04\x01\xff\x03E\x05", "malformed", id="a channel that is not UTF-8"),
+        pytest.param(b"\x04\x03\xed\xa0\x80\x03E\x05", "malformed", id="a surrogate"),
+        pytest.param(b"\x04\x01a\x03\xff\x05", "malformed", id="an epoch that is not UTF-8"),
+        pytest.param(b"\x04\x01a\x03E" + b"\x80" * 9 + b"\x01", "malformed", id="the offset 2^63"),
+        pytest.param(b"\x04\x01a\x03E" + b"\xff" * 9 + b"\x01", "malformed", id="2^64 - 1"),
         pytest.param(
-            b"\x01\x01a\x01E" + b"\xff" * 20 + b"\x7f", "malformed", id="an offset of 147 bits"
+            b"\x04\x01a\x03E" + b"\xff" * 20 + b"\x7f", "malformed", id="an offset of 147 bits"
         ),
-        pytest.param(b"\x01" + b"\xff" * 8 + b"\x7f", "malformed", id="a length of 2^63 - 1"),
-        pytest.param(b"\x01\x01a\x01E\x85\x00", "canonical", id="an offset with an idle byte"),
-        pytest.param(b"\x01\x81\x00a\x01E\x05", "canonical", id="a length with an idle byte"),
+        pytest.param(b"\x04" + b"\xff" * 8 + b"\x7f", "malformed", id="a length of 2^63 - 1"),
+        pytest.param(b"\x04\x01a\x03E\x85\x00", "canonical", id="an offset with an idle byte"),
+        pytest.param(b"\x04\x81\x00a\x03E\x05", "canonical", id="a length with an idle byte"),
+        pytest.param(b"\x04\x01a\x83\x00E\x05", "canonical", id="a kind with an idle byte"),
+        pytest.param(b"\x04\x01a\x80\x00\x05", "none before", id="no kind with an idle byte"),
         pytest.param(
-            b"\x01\x01a\x01E" + b"\x80" * 9 + b"\x00", "malformed", id="an offset of idle bytes"
+            b"\x04\x01a\x03E" + b"\x80" * 9 + b"\x00", "malformed", id="an offset of idle bytes"
         ),
-        pytest.param(b"\x01\x01a\x01E\x05\x01a\x01E\x05", "canonical", id="a channel twice"),
+        pytest.param(b"\x04\x01a\x03E\x05\x01a\x03E\x05", "canonical", id="a channel twice"),
+        pytest.param(b"\x04\x01a\x09AAAA\x05", "canonical", id="an epoch that could be packed"),
+        pytest.param(
+            b"\x04\x01a\x03E\x05\x01b\x03E\x05", "canonical", id="the epoch before once more"
+        ),
     ],
 )
 def test_content_that_nobody_encodes_is_refused_although_its_check_matches(body, reason):
@@ -200,7 +231,7 @@ def test_any_text_is_a_cursor_or_refused(text):
 @given(st.binary(max_size=40))
 def test_any_content_with_a_matching_check_is_a_cursor_or_refused(body):
     decode_or_refuse(seal(body))
-    decode_or_refuse(seal(b"\x01" + body))
+    decode_or_refuse(seal(b"\x04" + body))
 
 
 # --- members ------------------------------------------------------------------------------------
