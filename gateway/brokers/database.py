@@ -10,13 +10,15 @@ end of this process, and may be lost with the power until sync(). Either way a c
 whole or not at all, and no later one is there without it.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.brokers.data_file import new_epoch, open_file, read_boot_id, read_pragma
+from gateway.brokers.data_file import FILE_NAME, new_epoch, open_file, read_boot_id, read_pragma
 from gateway.config import BrokerConfig
 from gateway.errors import BrokerUnavailable
 from protocol.publication import Data, Publication
@@ -92,6 +94,8 @@ class Database:
     ) -> None:
         """Open or create the file; raises GatewayError as open_file() does."""
         self._connection = open_file(config, read_boot_id() if boot_id is None else boot_id)
+        self._path = Path(config.data or "") / FILE_NAME
+        self._opened = self._path.stat()
         self._is_syncing = True
         count = self._connection.execute("SELECT count(*), coalesce(max(id), 0) FROM channels")
         self._channel_count, self._newest_channel = count.fetchone()
@@ -135,6 +139,7 @@ class Database:
 
         Raises BrokerUnavailable where that fails; the same may succeed later.
         """
+        self._check_place()
         try:
             self._set_synced(is_synced)
             self._connection.execute("BEGIN IMMEDIATE")
@@ -253,6 +258,19 @@ class Database:
         if forgotten:
             execute("UPDATE node SET epoch = ?", (new_epoch(),))
         return forgotten
+
+    def _check_place(self) -> None:
+        """Raise BrokerUnavailable where the next start would not find what is written now.
+
+        Who removes the file or puts another in its place leaves us with one that nobody can open.
+        """
+        try:
+            is_ours = os.path.samestat(self._path.stat(), self._opened)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            text = f"{self._path} was removed or replaced; restart the gateway"
+            raise BrokerUnavailable(f"cannot be written: {text}")
 
     def _set_synced(self, is_synced: bool) -> None:
         """Have commits from now on written through, or not."""

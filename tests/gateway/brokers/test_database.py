@@ -210,6 +210,20 @@ def test_a_file_damaged_in_use_fails_what_it_concerns_and_no_more(shelf, tmp_pat
     assert offsets(shelf.load("b")) == [1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps an open file where it is")
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_taken_for_kept_once_the_file_was_removed_or_replaced(shelf, is_replaced):
+    shelf.write("a", publications(1, 1))
+    path = shelf.folder / FILE_NAME
+    if is_replaced:
+        shutil.copy(path, shelf.folder / "copy")
+        (shelf.folder / "copy").rename(path)
+    else:
+        path.unlink()
+    with pytest.raises(BrokerUnavailable, match="was removed or replaced; restart the gateway"):
+        shelf.write("a", publications(2, 2))
+
+
 def test_a_commit_is_all_or_nothing(shelf):
     kept = shelf.load("a")
     fine = Growth(kept.channel, "a", kept.epoch, 1, 1, AGE_S, publications(1, 1), [])

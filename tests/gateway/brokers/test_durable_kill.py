@@ -19,6 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.gateway.clients import bounded
 
 KILLS = int(os.environ.get("GATEWAY_KILLS", "10"))
+# A start takes seconds where many tests share a processor.
+pytestmark = pytest.mark.timeout(120 + 10 * KILLS)
 CHANNELS = ("a", "b", "c")
 # More than a run publishes, so that a hole is never the retention's.
 BOUNDS = {
