@@ -92,8 +92,9 @@ def _read_overflow(text: str | None) -> Overflow | None:
 async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
     """Return the followed streams of all wanted channels.
 
-    Raises MessageError where the broker refuses one or is out of reach, and (invalid_field) for an
-    overflow policy that its channel does not allow; then none is followed.
+    Raises MessageError where the broker refuses one or is out of reach, (overloaded) where the node
+    has all its sessions, and (invalid_field) for an overflow policy that its channel does not
+    allow; then none is followed. Whoever attaches a session with them does it in the same turn.
     """
     hub.check_room()
     streams: list[Stream] = []
@@ -101,6 +102,7 @@ async def follow_all(hub: Hub, wanted: list[Wanted]) -> list[Stream]:
         for channel, _, overflow in wanted:
             streams.append(await _follow(hub, channel))
             choose_overflow(streams[-1].config, overflow)
+        hub.check_room()  # others may have come while the broker was asked
     except BaseException as error:
         for stream in streams:
             hub.release(stream.name)

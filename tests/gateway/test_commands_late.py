@@ -4,13 +4,16 @@ import asyncio
 
 import pytest
 
+from gateway.config import HubConfig
 from gateway.errors import BrokerUnavailable
+from gateway.hub import Hub
+from gateway.transports.longpoll import PollTransport
 from gateway.transports.wanted import Wanted, follow_all
 from protocol.codec import JSON, MSGPACK, Codec
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
 from tests.gateway.late import LateBroker, told
-from tests.gateway.sessions import Client, Gateway
+from tests.gateway.sessions import Client, Gateway, quiet_presence
 
 
 @pytest.fixture
@@ -201,6 +204,22 @@ async def test_of_several_channels_none_is_followed_if_one_cannot_be(broker, gat
     await told()
     assert broker.followed == {"a", "b"}
     await broker.fail(BrokerUnavailable("gone"))
+    with pytest.raises(MessageError) as caught:
+        await following
+    assert caught.value.code == ErrorCode.OVERLOADED
+    assert broker.followed == set()
+
+
+async def test_a_session_that_came_while_the_broker_was_asked_takes_its_room(
+    broker, gateway
+) -> None:
+    call_soon = gateway.turns.append
+    hub = Hub(broker, HubConfig(max_sessions=1), call_soon, quiet_presence(call_soon))
+    following = asyncio.ensure_future(follow_all(hub, [Wanted("a", None)]))
+    await told()
+    transport = PollTransport(hub, 1000)
+    hub.attach(transport.session)
+    await broker.answer()
     with pytest.raises(MessageError) as caught:
         await following
     assert caught.value.code == ErrorCode.OVERLOADED
