@@ -55,9 +55,7 @@ class LoadConnection(asyncio.Protocol):
         self._opening += data
         if self._marker in self._opening:
             self.opened.set_result(None)
-        elif len(self._opening) > _MAX_OPENING_BYTES or not self._opening.startswith(
-            b"HTTP/1.1 101"
-        ):
+        elif len(self._opening) > _MAX_OPENING_BYTES or self._is_refused:
             self._fail(f"the target answered {self._opening[:200]!r}")
 
     def connection_lost(self, exc: Exception | None) -> None:
