@@ -51,8 +51,8 @@ def data_from_json(text: bytes | memoryview) -> Data:
     """Return text, one JSON value, as Data.
 
     Raises MessageError (invalid_data) for what MessagePack or a strict decoder could not carry:
-    integers
-    beyond 64 bits, numbers beyond a double, unpaired surrogates, nesting beyond MAX_DATA_DEPTH.
+    integers beyond 64 bits, numbers beyond a double, unpaired surrogates, nesting beyond
+    MAX_DATA_DEPTH.
     """
     text = bytes(text)
     _check_depth(text)
