@@ -16,7 +16,6 @@ STATUS = {
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.OFFSET_CONFLICT: 409,
     ErrorCode.TOO_LARGE: 413,
-    ErrorCode.LIMIT_REACHED: 429,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.INTERNAL: 500,
     ErrorCode.OVERLOADED: 503,

@@ -49,7 +49,7 @@ class Broker(Protocol):
         """Return this node's stream of channel, which from now on grows with every publication.
 
         Following twice returns the same stream and is undone by one unfollow. Fails with
-        MessageError (limit_reached) when the node has as many channels as it may.
+        MessageError (overloaded) when the node has as many channels as it may.
         """
 
     def unfollow(self, channel: str) -> None:
@@ -64,10 +64,10 @@ class Broker(Protocol):
         All of them are appended, without another publication in between, or none is. One whose
         idempotency_key was used within the channel's window is not appended again and has the place
         of the first. Fails with OffsetConflict when the channel, with the drafts before, does not
-        end at an expected_offset; with MessageError (limit_reached) when it would open one channel
-        too many; (overloaded) when the log can take no more now, or the channel remember no more
-        keys; (unsupported) for a key where it remembers none. Whoever waits shields the future:
-        what was handed in cannot be taken back.
+        end at an expected_offset; with MessageError (overloaded) when it would open one channel too
+        many, when the log can take no more now, or the channel remember no more keys; (unsupported)
+        for a key where it remembers none. Whoever waits shields the future: what was handed in
+        cannot be taken back.
         """
 
     def history(

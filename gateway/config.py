@@ -205,7 +205,7 @@ class ChannelsConfig(ChannelConfig, frozen=True, kw_only=True):
 
     prefixes: tuple[PrefixConfig, ...] = ()
     # Channels with a log or a subscriber; a publication or subscription to one more is answered
-    # with `limit_reached`.
+    # with `overloaded`, because channels are forgotten: the same may succeed later.
     max_channels: Count = 1_000_000
     # Data, keys and tags in all logs together, whatever each may keep, with 200 bytes for each
     # publication, 150 for each tag and 260 for each idempotency key: what a small server has to

@@ -241,7 +241,7 @@ class DurableBroker:
             limit = self._channels.max_channels
             if len(self._logs) >= limit:
                 text = f"this node holds {limit} channels, as many as it may"
-                raise MessageError(ErrorCode.LIMIT_REACHED, text)
+                raise MessageError(ErrorCode.OVERLOADED, text)
             if self._memory.used_bytes >= self._channels.max_log_bytes:
                 text = (
                     f"all logs in memory hold {self._memory.used_bytes} bytes, as many as they may"

@@ -234,7 +234,7 @@ class MemoryBroker:
             return
         if len(self._streams) >= self._config.max_channels:
             text = f"this node holds {self._config.max_channels} channels, as many as it may"
-            raise MessageError(ErrorCode.LIMIT_REACHED, text)
+            raise MessageError(ErrorCode.OVERLOADED, text)
         self._streams[stream.name] = stream
 
     def _done(self, result: T) -> "Future[T]":

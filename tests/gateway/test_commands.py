@@ -190,7 +190,7 @@ async def test_one_channel_too_many_is_refused_and_leaves_nothing(codec: Codec) 
     client = Client(gateway, codec)
     client.send("subscribe", channel="a")
     for type_, fields in (("subscribe", {}), ("publish", {"data": 1})):
-        assert client.ask(type_, channel="b", **fields)["code"] == "limit_reached"
+        assert client.ask(type_, channel="b", **fields)["code"] == "overloaded"
     assert (list(gateway.hub.channels), list(client.session.subscriptions)) == (["a"], ["a"])
 
 

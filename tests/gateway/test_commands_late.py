@@ -90,9 +90,9 @@ async def test_a_broker_out_of_reach_is_an_error_worth_the_same_command_again(
 @pytest.mark.parametrize(("type_", "fields", "_reply"), LATE)
 async def test_what_the_broker_refuses_is_an_error(client, broker, type_, fields, _reply) -> None:
     client.send(type_, id=1, channel="a", **fields)
-    await broker.fail(MessageError(ErrorCode.LIMIT_REACHED, "one too many"))
+    await broker.fail(MessageError(ErrorCode.OVERLOADED, "one too many"))
     (error,) = client.read()
-    assert (error["id"], error["code"], error["message"]) == (1, "limit_reached", "one too many")
+    assert (error["id"], error["code"], error["message"]) == (1, "overloaded", "one too many")
 
 
 async def test_the_reply_precedes_what_was_published_while_it_was_awaited(client, broker) -> None:

@@ -55,12 +55,12 @@ async def test_how_many_a_request_may_carry_is_configurable() -> None:
         assert [place["offset"] for place in places] == [1, 2]
 
 
-async def test_one_channel_too_many_is_told_as_a_limit() -> None:
+async def test_one_channel_too_many_is_worth_a_later_try() -> None:
     async with serving(channels=ChannelsConfig(max_channels=1)) as gateway:
         await gateway.publish("a", 1)
         reply = await post(gateway, b'{"channel": "b", "data": 1}')
-        assert (reply.status, reply.json["code"]) == (429, "limit_reached")
-        assert reply.headers["Retry-After"] == "1"
+        assert (reply.status, reply.json["code"]) == (503, "overloaded")
+        assert (reply.headers["Retry-After"], reply.json["retry"]) == ("1", True)
         assert (await post(gateway, b'{"channel": "a", "data": 1}')).status == 200
 
 

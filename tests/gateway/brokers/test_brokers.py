@@ -203,7 +203,7 @@ async def test_one_channel_too_many_is_refused_and_the_others_go_on(make):
     bench = await make(max_channels=2)
     await bench.publish("a", "1")
     await bench.broker.follow("b")
-    assert (await bench.refuse("c", "2")).code == ErrorCode.LIMIT_REACHED
+    assert (await bench.refuse("c", "2")).code == ErrorCode.OVERLOADED
     with pytest.raises(MessageError):
         await bench.broker.follow("c")
     assert await bench.publish("b", "3") == [1]

@@ -95,7 +95,7 @@ def refuse(future: "Future[T]") -> MessageError:
     """Return why a channel cannot be opened."""
     with pytest.raises(MessageError) as caught:
         take(future)
-    assert caught.value.code == ErrorCode.LIMIT_REACHED
+    assert caught.value.code == ErrorCode.OVERLOADED
     return caught.value
 
 

@@ -259,7 +259,7 @@ async def test_a_client_that_polls_while_others_publish_misses_nothing(gateway):
         ("channel=a&timeout=nan", 400, "invalid_field"),
         ("channel=a&timeout=soon", 400, "invalid_field"),
         ("channel=a&timeout=1&timeout=2", 400, "invalid_field"),
-        ("channel=one&channel=too-many", 429, "limit_reached"),
+        ("channel=one&channel=too-many", 503, "overloaded"),
     ],
 )
 async def test_a_poll_with_something_wrong_is_told_what_and_leaves_nothing(query, status, code):

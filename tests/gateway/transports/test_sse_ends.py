@@ -89,7 +89,7 @@ async def test_a_full_node_answers_200_and_when_to_come_back_and_closes():
             assert stream.headers["Content-Type"] == "text/event-stream; charset=utf-8"
             assert await stream.read_block() == ["retry: 1234"]
             event, data = await stream.read_event()
-            assert (event, json.loads(data)["code"]) == ("error", "limit_reached")
+            assert (event, json.loads(data)["code"]) == ("error", "overloaded")
             await stream.read_end()
         await gateway.publish("a", 1)
         assert [push["type"] for push in await welcome.read_many(2)] == ["subscribed", "message"]

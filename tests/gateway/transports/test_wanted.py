@@ -142,7 +142,7 @@ async def test_where_one_channel_cannot_be_followed_none_is() -> None:
     world = await start_world()
     with pytest.raises(MessageError) as caught:
         await follow_all(world.hub, read("channel=a&channel=b&channel=c"))
-    assert caught.value.code == ErrorCode.LIMIT_REACHED
+    assert caught.value.code == ErrorCode.OVERLOADED
     assert world.count_kept() == 0
 
 
