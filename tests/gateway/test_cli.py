@@ -91,6 +91,23 @@ def test_the_key_of_publishers_is_not_taken_for_the_gateways(commands):
     started.read_until("WARNING gateway: GATEWAY_API_KEY .* GATEWAY_AUTH__API_KEY", "stderr")
 
 
+def test_a_message_full_of_arrays_does_not_have_the_whole_heap_searched_for_garbage():
+    program = """
+import gc
+from gateway.cli import main
+from protocol.publication import data_from_json
+
+main(["serve", "--host", "198.51.100.1", "--port", "0"])
+gc.collect()
+before = [each["collections"] for each in gc.get_stats()[1:]]
+for _ in range(10):
+    data_from_json(b"[" + b"[]," * 19_000 + b"0]")
+print([each["collections"] for each in gc.get_stats()[1:]] == before)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stdout == "True\n", ended.stderr
+
+
 @pytest.mark.parametrize("option", ["--uvloop", "--no-uvloop"])
 def test_a_port_in_use_is_said_in_one_line(commands, option):
     with socket.create_server(("127.0.0.1", 0)) as taken:
