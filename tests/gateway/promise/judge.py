@@ -132,7 +132,8 @@ class Judge:
             )
             return
         if first < stream.first or self.is_late:
-            told.until = stream.delivered or 0
+            # Nobody follows any more where a poll was the only one.
+            told.until = stream.last if stream.delivered is None else stream.delivered
         assert last <= told.until, "a gap beyond what the policy may leave out"
         for offset in range(max(first, stream.first), last + 1):
             assert self._is_superseded(channel, offset), "the newest of its key is left out"
