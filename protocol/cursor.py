@@ -24,8 +24,9 @@ VERSION: Final = 4
 _AFTER_SESSION: Final = 2
 _AFTER_USER: Final = 3
 MAX_OFFSET: Final = 2**63 - 1  # what every client language and database holds in a signed integer
-# 100 channels with the longest names are below 30 KiB; a longer string is no cursor of ours.
-MAX_CURSOR_CHARS: Final = 64 * 1024
+# What fits into a header field, in which an EventSource brings it back; whoever makes cursors keeps
+# to it. A longer string is no cursor of ours, and would take long to read: some 10 ms have to do.
+MAX_CURSOR_CHARS: Final = 8 * 1024
 
 _SAME_EPOCH: Final = b"\0"
 _SMALL: Final = [bytes((value,)) for value in range(0x80)]  # varints of one byte
