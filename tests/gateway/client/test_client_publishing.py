@@ -6,14 +6,12 @@ import json
 import pytest
 from playwright.async_api import Route, WebSocketRoute
 
-from gateway.config import ChannelsConfig, SessionConfig
-from tests.gateway.client.scripts import run_client
+from gateway.config import ChannelsConfig
+from tests.gateway.client.scripts import NOTE_DELAYS, refuse_first, run_client
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TRANSPORTS = ("websocket", "sse", "longpoll")
-every_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 both_ways = pytest.mark.parametrize("transport", ["websocket", "longpoll"])
 
 CONNECTED = """
@@ -185,29 +183,22 @@ async def test_a_channel_that_remembers_no_keys_is_published_into_without_one(
     assert [each["data"] for each in await retained(console)] == [1]
 
 
-async def test_a_client_that_is_told_to_wait_waits_so_long_and_publishes_in_the_end(
-    open_console, gateway
-):
-    session = SessionConfig(commands_per_s=4, commands_burst=4)
-    await gateway.restart(session=session)
-    console = await open_console("sse")
-    delays, offsets = await run_client(
+async def test_a_publication_that_is_refused_for_haste_waits_as_long_as_it_is_told(open_console):
+    console = await open_console("websocket")
+    asked = await refuse_first(console, "publish")
+    delay_ms, offset = await run_client(
         console,
-        f"""{CONNECTED}
-        const delays = [];
-        const wait = window.setTimeout;
-        window.setTimeout = (then, ms, ...rest) => wait(then, (delays.push(ms), ms), ...rest);
+        f"""{CONNECTED}{NOTE_DELAYS}
         const [gateway] = await connected({{ transport: "websocket" }});
-        const numbers = [1, 2, 3, 4, 5];
-        const places = await Promise.all(numbers.map((data) => gateway.publish("news", data)));
+        const {{ offset }} = await gateway.publish("news", 1);
         gateway.close();
         window.setTimeout = wait;
-        return [delays, places.map(({{ offset }}) => offset)];
+        return [delays[0], offset];
         """,
     )
-    assert sorted(offsets) == [1, 2, 3, 4, 5]
-    assert len(delays) >= 2
-    assert min(delays) >= 250
+    first, second = asked
+    assert first["idempotency_key"] == second["idempotency_key"]
+    assert (3000 <= delay_ms <= 4500, offset) == (True, 1)
 
 
 async def test_a_page_may_have_a_thousand_publications_under_way(open_console):

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import WebSocketRoute
 
 from gateway.config import ChannelsConfig
-from tests.gateway.client.scripts import run_client
+from tests.gateway.client.scripts import NOTE_DELAYS, refuse_first, run_client
 
 # One event loop for the node, Playwright and the tests, so that the browser is started once.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -190,32 +190,10 @@ async def test_a_count_that_names_nobody_is_told_alone(open_console):
 
 async def test_a_subscription_that_is_refused_for_haste_waits_as_long_as_it_is_told(open_console):
     console = await open_console("websocket")
-    refusal = {"type": "error", "code": "rate_limited", "message": "slower", "retry": True}
-    asked = []
-
-    def relay(page: WebSocketRoute) -> None:
-        server = page.connect_to_server()
-
-        def refuse_the_first(text: str) -> None:
-            command = json.loads(text)
-            if command["type"] != "subscribe":
-                server.send(text)
-                return
-            asked.append(command["channel"])
-            if len(asked) == 1:
-                page.send(json.dumps({**refusal, "id": command["id"], "retry_after_ms": 3000}))
-            else:
-                server.send(text)
-
-        page.on_message(refuse_the_first)
-
-    await console.page.route_web_socket("**/ws?*", relay)
+    asked = await refuse_first(console, "subscribe")
     delay_ms = await run_client(
         console,
-        """
-        const delays = [];
-        const wait = window.setTimeout;
-        window.setTimeout = (then, ms, ...rest) => wait(then, (delays.push(ms), 0), ...rest);
+        f"""{NOTE_DELAYS}
         const gateway = new Gateway();
         gateway.subscribe("news");
         gateway.connect();
@@ -225,5 +203,5 @@ async def test_a_subscription_that_is_refused_for_haste_waits_as_long_as_it_is_t
         return delays[0];
         """,
     )
-    assert asked == ["news", "news"]
+    assert [each["channel"] for each in asked] == ["news", "news"]
     assert 3000 <= delay_ms <= 4500
