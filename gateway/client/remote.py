@@ -197,7 +197,8 @@ class RemoteGateway:
                 with self._open_stream(path, decoder.last_event_id) as response:
                     is_known = True
                     for event in self._read_events(response, decoder):
-                        failures = 0
+                        if not _is_refusal(event):
+                            failures = 0
                         closing_push = _read_closing(event) or closing_push
                         yield event
                 reason = _reason_of(closing_push)
@@ -330,6 +331,11 @@ def _is_transient(error: RemoteError, is_known: bool) -> bool:
     if error.status is None:
         return is_known and isinstance(error, Unreachable)
     return error.status in (408, 429) or error.status >= 500
+
+
+def _is_refusal(event: StreamEvent | CursorMoved) -> bool:
+    """Tell whether event is all that comes of a stream: a full node answers with 200 and this."""
+    return isinstance(event, StreamEvent) and event.type == "error"
 
 
 def _read_closing(event: StreamEvent | CursorMoved) -> Closing | None:

@@ -247,11 +247,12 @@ async def test_a_stream_that_breaks_is_opened_again(server):
 
 
 async def test_the_wait_doubles_with_every_failure_and_starts_again_after_a_success(server):
-    overload = [OPEN]
+    refusal = b'event: error\ndata: {"type":"error","code":"overloaded"}\n\n'
+    overload = [OPEN + b"retry: 3000\n\n" + refusal]
     success = [OPEN + b"data: 1\n\n"]
     first = [OPEN + b"retry: 3000\n\n"]
     server.conversations = [first, overload, overload, success, overload, overload]
-    items, pauses = await follow(server.url, 6, ["a"])
+    items, pauses = await follow(server.url, 9, ["a"])
     waits = [item.delay_s for item in items if isinstance(item, Reconnecting)]
     assert pauses == waits[:-1]
     for wait, full_s in zip(waits, [3, 6, 12, 3, 6], strict=True):
