@@ -20,7 +20,7 @@ from gateway.broker import Broker
 from gateway.channel import Channel
 from gateway.config import HubConfig
 from gateway.presence import Presence
-from gateway.reading import Budget, Reader, lagging
+from gateway.reading import Reader, TurnBudget, lagging
 from gateway.session import Latest, Session, Subscription
 from gateway.stream import Missing, Stream
 from protocol.codes import CloseCode, ErrorCode
@@ -224,7 +224,7 @@ class Hub:
         self._is_turn_scheduled = False
         try:
             self._flush(self._config.turn_deliveries)
-            self._catch_up(Budget(self._config))
+            self._catch_up(TurnBudget(self._config))
         finally:
             if self._dirty or self._catching_up:
                 self._schedule_turn()
@@ -278,7 +278,7 @@ class Hub:
                 channel.fall_behind(subscription)
                 self._catching_up[session] = None
 
-    def _catch_up(self, budget: Budget) -> None:
+    def _catch_up(self, budget: TurnBudget) -> None:
         for _ in range(len(self._catching_up)):
             if budget.is_spent:
                 break

@@ -39,7 +39,7 @@ _TOO_SLOW: Final = "too slow: what was to be read next has left the log"
 _LOOKS_PER_DELIVERY: Final = 20
 
 
-class Budget:
+class TurnBudget:
     """How much of one turn is left for reading on."""
 
     __slots__ = ("deliveries", "encoded_bytes")
@@ -79,7 +79,7 @@ class Reader:
         self._chunks_bytes = 0
         self._newest: dict[tuple[Stream, int], list[int]] = {}  # oldest first
 
-    def read_on(self, session: Session, budget: Budget) -> int:
+    def read_on(self, session: Session, budget: TurnBudget) -> int:
         """Give a lagging session what its socket may take at once; return how many publications.
 
         At least one is given where one waits. The channels with the shortest backlogs come first,
@@ -115,7 +115,7 @@ class Reader:
         self.gap_count += 1
         return gap_push(stream.name, stream.epoch, missing)
 
-    def _step(self, subscription: Subscription, end: int, budget: Budget) -> Chunk:
+    def _step(self, subscription: Subscription, end: int, budget: TurnBudget) -> Chunk:
         """Give the next publications up to end, after the gap before them; return what was given.
 
         There may be none: what is left of the log is a gap, or the session's own, or both.
@@ -139,7 +139,7 @@ class Reader:
         return chunk
 
     def _next_range(
-        self, subscription: Subscription, end: int, budget: Budget
+        self, subscription: Subscription, end: int, budget: TurnBudget
     ) -> tuple[int, int, GapReason]:
         """Return the next offsets to give, first and last, and why those before are missing."""
         stream, latest = subscription.stream, subscription.latest
@@ -156,7 +156,7 @@ class Reader:
             index, last = index + 1, last + 1
         return first, last, latest.reason
 
-    def _newest_of(self, stream: Stream, until: int, budget: Budget) -> list[int]:
+    def _newest_of(self, stream: Stream, until: int, budget: TurnBudget) -> list[int]:
         """Return the offsets up to until of the newest publication of each key, in order."""
         newest = self._newest.get((stream, until))
         if newest is None:
@@ -169,7 +169,7 @@ class Reader:
         return newest
 
     def _chunk(
-        self, session: Session, stream: Stream, after: int, up_to: int, budget: Budget
+        self, session: Session, stream: Stream, after: int, up_to: int, budget: TurnBudget
     ) -> Chunk:
         """Return the next publications after `after` for session, without its unechoed ones."""
         up_to = min(up_to, (after // CHUNK_COUNT + 1) * CHUNK_COUNT)
@@ -187,7 +187,7 @@ class Reader:
         return Chunk(b"".join(heard), chunk.last, len(heard), chunk.unechoed)
 
     def _shared_chunk(
-        self, session: Session, stream: Stream, after: int, up_to: int, budget: Budget
+        self, session: Session, stream: Stream, after: int, up_to: int, budget: TurnBudget
     ) -> Chunk:
         """Return publications after + 1 to up_to, or as many as fit; encode them if nobody did."""
         elsewhere = [
