@@ -43,7 +43,7 @@ class Broker(Protocol):
         """Become usable; call deliver(stream) after every growth of a followed stream."""
 
     async def stop(self) -> None:
-        """Give up everything that is held; pending futures fail with BrokerUnavailable."""
+        """Give up everything that is held, once what is pending has been answered or has failed."""
 
     def follow(self, channel: str) -> "Future[Stream]":
         """Return this node's stream of channel, which from now on grows with every publication.

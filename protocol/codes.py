@@ -37,7 +37,6 @@ class Disconnect(IntEnum):
     SLOW = 3001
     RATE_LIMITED = 3002
     TOO_MANY_ERRORS = 3500
-    WRONG_MESSAGE_TYPE = 3501
 
 
 class ErrorCode(StrEnum):

@@ -6,8 +6,14 @@ publication costs nothing here, and a stream for which nothing is due costs noth
 
 import heapq
 import math
+from typing import Final
 
 from gateway.stream import Stream
+
+# Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
+STREAMS_PER_CALL: Final = 100
+# Streams that keep something for somebody who lags are looked at again after this.
+LOOK_AGAIN_S: Final = 1.0
 
 
 class Deadlines:

@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 from gateway.broker import Deliver, Draft
 from gateway.brokers.database import Database, Kept
-from gateway.brokers.deadlines import Deadlines
+from gateway.brokers.deadlines import LOOK_AGAIN_S, STREAMS_PER_CALL, Deadlines
 from gateway.brokers.pending import Log, Publishing, Waiting, group, measure
 from gateway.brokers.room import check_room, log_metrics
 from gateway.brokers.sequence import NO_KEYS, IdempotencyKeys, sequence
@@ -41,10 +41,6 @@ T = TypeVar("T")
 # One commit, and one turn of the loop afterwards: some dozen milliseconds at most.
 _ROUND_BYTES: Final = 4 * 1024 * 1024
 _ROUND_READS: Final = 50  # channels, each with all that it retains
-# Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
-_STREAMS_PER_CALL: Final = 100
-# Streams that keep something for somebody who lags are looked at again after this.
-_LOOK_AGAIN_S: Final = 1.0
 
 
 class DurableBroker:
@@ -191,7 +187,7 @@ class DurableBroker:
         Called about once a second, and again in the next turn while more is due.
         """
         now = self._clock()
-        for stream in self._deadlines.take_due(now, _STREAMS_PER_CALL):
+        for stream in self._deadlines.take_due(now, STREAMS_PER_CALL):
             stream.trim()
             log = self._logs[stream.name]
             if log.keys is not None:
@@ -203,7 +199,7 @@ class DurableBroker:
                 continue
             if not stream.is_empty:
                 due = min(due, stream.expires)
-            self._deadlines.book(stream, max(due, now + _LOOK_AGAIN_S))
+            self._deadlines.book(stream, max(due, now + LOOK_AGAIN_S))
         return self._deadlines.has_due(now)
 
     # --- calls, once their channel is read ---
@@ -387,7 +383,7 @@ class DurableBroker:
         log.fill(kept, Stream(log.name, kept.epoch, config, self._clock, self._memory))
         for key, offset, expires in kept.keys:
             self._keys_of(log).remember({key: offset}, expires)
-        self._deadlines.book(log.stream, self._clock() + _LOOK_AGAIN_S)
+        self._deadlines.book(log.stream, self._clock() + LOOK_AGAIN_S)
         for each in waiting:
             each.go_on(log)
         log.waiting = None

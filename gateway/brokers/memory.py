@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from gateway.broker import Deliver, Draft
-from gateway.brokers.deadlines import Deadlines
+from gateway.brokers.deadlines import LOOK_AGAIN_S, STREAMS_PER_CALL, Deadlines
 from gateway.brokers.room import check_room, log_metrics
 from gateway.brokers.sequence import NO_KEYS, IdempotencyKeys, sequence
 from gateway.clock import steady_time
@@ -27,10 +27,6 @@ from protocol.errors import MessageError
 
 T = TypeVar("T")
 
-# Streams looked at before others get their turn: some milliseconds, if each drops 1,000.
-_STREAMS_PER_CALL: Final = 100
-# Streams that keep something for somebody who lags are looked at again after this.
-_LOOK_AGAIN_S: Final = 1.0
 _EPOCH_BYTES: Final = 6
 # Channels share counters, of 1 MiB in all, where their hashes are equal.
 _LIFETIMES_COUNT: Final = 2**18
@@ -186,7 +182,7 @@ class MemoryBroker:
         of them never hold the loop.
         """
         now = self._clock()
-        for stream in self._deadlines.take_due(now, _STREAMS_PER_CALL):
+        for stream in self._deadlines.take_due(now, STREAMS_PER_CALL):
             stream.trim()
             due = self._next_deadline(stream, now)
             if due is None:
@@ -202,7 +198,7 @@ class MemoryBroker:
         """Return when to look at stream again, None for not before it is used; now to forget it."""
         keys_expire = self._expire_keys(stream.name, now)
         if not stream.is_empty:
-            return max(stream.expires, now + _LOOK_AGAIN_S)
+            return max(stream.expires, now + LOOK_AGAIN_S)
         if keys_expire is not None or stream.delivered is not None:
             return keys_expire
         return stream.used + self._config.forget_after_s
