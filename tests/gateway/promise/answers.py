@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.stream import Stream
 from protocol.cursor import Position, decode_cursor, encode_cursor
-from tests.gateway.promise.judge import Push, Told
+from tests.gateway.promise.judge import Push, Told, live_end
 from tests.gateway.promise.ledger import Ledger
 from tests.gateway.promise.links import Connect, Link, check_published, value_in
 
@@ -116,11 +115,6 @@ class PublisherLink(AnswerLink):
             else:
                 check_published(self.judge, place, request)
         return lambda: None
-
-
-def live_end(stream: Stream) -> Position:
-    """Return where live subscribers of stream stand, or would."""
-    return Position(stream.epoch, stream.last if stream.delivered is None else stream.delivered)
 
 
 def encode_request(request: Push) -> bytes:

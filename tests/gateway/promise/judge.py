@@ -133,7 +133,7 @@ class Judge:
             return
         if first < stream.first or self.is_late:
             # Nobody follows any more where a poll was the only one.
-            told.until = stream.last if stream.delivered is None else stream.delivered
+            told.until = live_end(stream).offset
         assert last <= told.until, "a gap beyond what the policy may leave out"
         for offset in range(max(first, stream.first), last + 1):
             assert self._is_superseded(channel, offset), "the newest of its key is left out"
@@ -155,6 +155,11 @@ def expected_start(stream: Stream, start: Start) -> tuple[int, str | None]:
     if start.epoch != stream.epoch or start.offset > stream.last:
         return 0, "epoch"
     return start.offset, "expired" if start.offset < stream.first - 1 else None
+
+
+def live_end(stream: Stream) -> Position:
+    """Return where live subscribers of stream stand, or would."""
+    return Position(stream.epoch, stream.last if stream.delivered is None else stream.delivered)
 
 
 def check_content(push: Push, entry: Entry, data: Any, payload: bytes) -> None:

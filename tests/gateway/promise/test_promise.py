@@ -273,8 +273,8 @@ class Promise(RuleBasedStateMachine):
                 link.send("unsubscribe", channel=channel)
             if seen is not None and wish in ("position", "cursor"):
                 start = seen
-            elif seen is not None and wish == "ahead":
-                start = Position(seen.epoch, seen.offset + 3)
+            elif wish == "ahead" and (stream := self.world.ledger.streams.get(channel)):
+                start = Position(stream.epoch, stream.last + 1)
             link.subscribe(channel, start, overflow, wish == "cursor")
 
     @rule(client=clients, channel=channels, type_=commands)

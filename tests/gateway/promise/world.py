@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.config import Config
@@ -53,6 +55,7 @@ class World:
         self._segment_bytes = segment_bytes
         self._is_strict = is_strict
         self._complaints = Complaints()
+        self._verdict: Exception | None = None  # the first against what the gateway has written
         logging.getLogger("gateway").addHandler(self._complaints)
         self._start()
 
@@ -70,7 +73,7 @@ class World:
         def connect(hear: Any, kernel_bytes: int) -> ScriptedSocket:
             return ScriptedSocket(
                 self.loop,
-                hear,
+                partial(self._judge, hear),
                 kernel_bytes=kernel_bytes,
                 segment_bytes=self._segment_bytes,
                 is_strict=self._is_strict,
@@ -80,6 +83,14 @@ class World:
         link.is_late = self._pace != "prompt"
         self.links.append(link)
         return link
+
+    def _judge(self, hear: Callable[[bytes], None], data: bytes) -> None:
+        """Have data judged; the gateway goes on, and the step fails at its end."""
+        if self._verdict is None:
+            try:
+                hear(data)
+            except Exception as error:
+                self._verdict = error
 
     def restart(self, *, is_kill: bool) -> None:
         """Have another node take over from nothing; a killed one tells nobody."""
@@ -102,7 +113,9 @@ class World:
         self._check_books()
 
     def _check_failures(self) -> None:
-        """Fail where anything was raised that nobody expected, an AssertionError of a judge too."""
+        """Fail where a judge did, or something was raised or logged that nobody expected."""
+        if self._verdict is not None:
+            raise self._verdict
         for failure in self.loop.failures:
             raise AssertionError(failure) from failure.get("exception")
         for record in self._complaints.records:
