@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from loadtest.client import LoadConnection, LoadError, connect, open_subscribers
-from loadtest.options import read_count, read_seconds
+from loadtest.options import read_count, read_number
 from loadtest.process import ProcessStats
 from protocol.codec import JSON
 from protocol.frames import TEXT, encode_frame
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--in-flight", type=read_count, default=1, help="publications sent at once (default: 1)"
     )
     parser.add_argument("--bytes", type=read_count, default=64, help="data of each (default: 64)")
-    parser.add_argument("--seconds", type=read_seconds, default=5.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=read_number, default=5.0, help="default: %(default)s")
     parser.add_argument("--pid", type=int, help="the server's process, for its CPU and memory")
 
 

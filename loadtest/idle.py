@@ -6,7 +6,7 @@ import secrets
 from typing import Final, NamedTuple
 
 from loadtest.client import LoadConnection, open_subscribers
-from loadtest.options import read_count, read_seconds
+from loadtest.options import read_count, read_number
 from loadtest.process import ProcessStats
 from protocol.frames import PING, PONG, encode_frame, encode_masked_frame
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this scenario to parser."""
     parser.add_argument("--target", default="ws://127.0.0.1:8080/ws", help="default: %(default)s")
     parser.add_argument("--connections", type=read_count, default=1000, help="default: %(default)s")
-    parser.add_argument("--seconds", type=read_seconds, default=60.0, help="default: %(default)s")
+    parser.add_argument("--seconds", type=read_number, default=60.0, help="default: %(default)s")
     parser.add_argument("--pid", type=int, help="the server's process, for its CPU and memory")
 
 

@@ -10,12 +10,12 @@ def read_count(text: str) -> int:
     return int(text)
 
 
-def read_seconds(text: str) -> float:
+def read_number(text: str) -> float:
     """Return a finite number above 0; raise ArgumentTypeError for anything else."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
+        number = 0.0
+    if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return seconds
+    return number

@@ -27,7 +27,7 @@ from loadtest.losses.history import Historian
 from loadtest.losses.ledger import Ledger
 from loadtest.losses.restarts import SIGNALS, OwnGateway
 from loadtest.losses.verdict import FAULTS, Reader, Tally
-from loadtest.options import read_count, read_seconds
+from loadtest.options import read_count, read_number
 from loadtest.wire import WireError
 from protocol.cursor import Position
 
@@ -54,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", help="the URL of a gateway that runs; default: one of its own")
     add("--data", action="store_true", help="have its own gateway keep logs on disk (`--data`)")
     add("--restart", choices=_WAYS, default="both", help="default: both")
-    add("--restart-every", type=read_seconds, default=4.0, metavar="S", help="default: 4")
+    add("--restart-every", type=read_number, default=4.0, metavar="S", help="default: 4")
     add("--restarts", type=read_count, metavar="N", help="end S seconds after so many, if earlier")
-    add("--seconds", type=read_seconds, default=30.0, help="default: 30")
+    add("--seconds", type=read_number, default=30.0, help="default: 30")
     add("--clients", type=read_count, default=40, help="default: 40")
     add("--channels", type=read_count, default=6, help="default: 6")
     add("--publishers", type=read_count, default=4, help="default: 4")
-    add("--rate", type=read_seconds, default=400.0, help="publications/s of all (default: 400)")
-    add("--stall", type=read_seconds, default=2.0, metavar="S", help="at most; default: 2")
+    add("--rate", type=read_number, default=400.0, help="publications/s of all (default: 400)")
+    add("--stall", type=read_number, default=2.0, metavar="S", help="at most; default: 2")
     add("--seed", type=int, help="repeats the whims of a run, not its timing; default: any")
     add("--json", action="store_true", help="print the result as JSON")
 
