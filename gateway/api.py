@@ -11,11 +11,8 @@ from gateway.web.response import Response
 from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
+from protocol.messages import DEFAULT_PAGE_COUNT, MAX_PAGE_COUNT
 from protocol.publication import check_channel
-
-# How many publications, or members, a page has where the request does not say, and at most.
-DEFAULT_COUNT = 100
-MAX_COUNT = 1000
 
 
 class API:
@@ -59,8 +56,8 @@ class API:
 def _read_limit(query: Query, *, at_least: int) -> int:
     text = query.one("limit")
     if text is None:
-        return DEFAULT_COUNT
-    return read_integer("limit", text, at_least=at_least, at_most=MAX_COUNT)
+        return DEFAULT_PAGE_COUNT
+    return read_integer("limit", text, at_least=at_least, at_most=MAX_PAGE_COUNT)
 
 
 def _read_flag(name: str, text: str | None) -> bool:

@@ -13,6 +13,10 @@ PROTOCOL_VERSION: Final = 1
 # with all that is left, or with the newest of each key; or its session is ended.
 Overflow = Literal["gap", "latest", "disconnect"]
 
+# How many publications, or members, a page has where the request does not say, and at most.
+DEFAULT_PAGE_COUNT: Final = 100
+MAX_PAGE_COUNT: Final = 1000
+
 # Longer than a UUID or a hash in hexadecimal; a broker keeps it for each publication.
 IdempotencyKey = Annotated[str, Meta(min_length=1, max_length=128)]
 ExpectedOffset = Annotated[int, Meta(ge=0)]
@@ -85,7 +89,7 @@ class History(Command, tag="history", frozen=True):
 
     channel: str
     cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_COUNT)] = DEFAULT_PAGE_COUNT
     reverse: bool = False
 
 
@@ -93,7 +97,7 @@ class Presence(Command, tag="presence", frozen=True):
     """Ask who is subscribed to a channel now; limit 0 asks only how many, cursor for the rest."""
 
     channel: str
-    limit: Annotated[int, Meta(ge=0, le=1000)] = 100
+    limit: Annotated[int, Meta(ge=0, le=MAX_PAGE_COUNT)] = DEFAULT_PAGE_COUNT
     cursor: str | None = None
 
 

@@ -28,15 +28,13 @@ from gateway.client.remote import (
 )
 from gateway.errors import ConfigError
 from gateway.terminal import Exit, print_line, say
-from protocol.messages import Closing, Error, Gap, Subscribed
+from protocol.messages import MAX_PAGE_COUNT, Closing, Error, Gap, Subscribed
 
 # How long `publish` goes on with a publication that the gateway cannot take now, or whose answer
 # was lost: longer than a restart. Idempotency keys are remembered for several times that.
 PATIENCE_S: Final = 60.0
 # Between attempts where the gateway does not say.
 RETRY_S: Final = 1.0
-# What a reading command asks for at once.
-PAGE_COUNT: Final = 1000
 
 
 def publish(arguments: argparse.Namespace) -> Exit:
@@ -93,7 +91,7 @@ def history(arguments: argparse.Namespace) -> Exit:
     cursor, left = arguments.cursor, arguments.count
     with closing(_find_remote(arguments)) as remote:
         while left is None or left > 0:
-            limit = PAGE_COUNT if left is None else min(left, PAGE_COUNT)
+            limit = MAX_PAGE_COUNT if left is None else min(left, MAX_PAGE_COUNT)
             page = remote.history(
                 arguments.channel, limit=limit, cursor=cursor, is_reverse=arguments.reverse
             )
@@ -118,7 +116,7 @@ def presence(arguments: argparse.Namespace) -> Exit:
             print_line(msgspec.json.encode(page.count))
             return Exit.OK
         while True:
-            page = remote.presence(arguments.channel, limit=PAGE_COUNT, cursor=cursor)
+            page = remote.presence(arguments.channel, limit=MAX_PAGE_COUNT, cursor=cursor)
             for member in page.members or ():
                 print_line(msgspec.json.encode(member))
             cursor = page.cursor
