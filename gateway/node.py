@@ -231,7 +231,11 @@ class Node:
 
     async def _do_chores(self) -> None:
         while True:
-            has_more = self._broker.forget_unused()
+            has_more = False
+            try:
+                has_more = self._broker.forget_unused()
+            except Exception:
+                logger.exception("what has expired cannot be dropped; it is tried again")
             await asyncio.sleep(0 if has_more else 1)
 
     async def _answer_metrics(self, request: BaseRequest) -> Response:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from gateway.brokers.memory import MemoryBroker
 from gateway.config import Config, ServerConfig
 from gateway.node import Node
 from gateway.publishing import draft_from_value
@@ -94,6 +95,28 @@ async def test_a_program_that_gives_up_waiting_does_not_take_its_publication_bac
     await asyncio.wait([publishing])
     await broker.answer()
     assert (publishing.cancelled(), broker.near.publication_count) == (True, 1)
+    await node.stop()
+
+
+async def test_a_broker_that_stumbles_over_what_has_expired_is_asked_again(caplog):
+    is_asked_again = asyncio.Event()
+
+    class StumblingBroker(MemoryBroker):
+        def forget_unused(self):
+            if not caplog.records:
+                raise RuntimeError("stumbled")
+            is_asked_again.set()
+            return super().forget_unused()
+
+    class NodeOverIt(Node):
+        def _make_broker(self):
+            return StumblingBroker(self.config.channels)
+
+    node = NodeOverIt(Config(server=ServerConfig(port=0)))
+    await node.start()
+    async with bounded():
+        await is_asked_again.wait()
+    assert "what has expired cannot be dropped" in caplog.text
     await node.stop()
 
 
