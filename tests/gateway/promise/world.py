@@ -50,6 +50,7 @@ class World:
         self.ledger = Ledger()
         self.links: list[Link] = []
         self.restart_count = 0
+        self._is_easy = False
         self._config = config
         self._pace = pace
         self._segment_bytes = segment_bytes
@@ -80,6 +81,8 @@ class World:
             )
 
         link = kind(self.ledger, connect, kernel_bytes, **options)
+        if self._is_easy:
+            link.socket.widen()
         link.is_late = self._pace != "prompt"
         self.links.append(link)
         return link
@@ -171,7 +174,8 @@ class World:
     # --- the end ---
 
     def make_easy(self) -> None:
-        """Let every socket take everything, and the broker answer at once."""
+        """Let every socket take everything from now on, and the broker answer at once."""
+        self._is_easy = True
         for link in self.links:
             link.socket.widen()
         self.broker.failures_due = 0
