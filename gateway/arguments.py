@@ -161,12 +161,12 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("channel", type=_parse_text, metavar="CHANNEL")
     parser.add_argument("data", metavar="DATA", help="JSON; `-` for one publication per stdin line")
     parser.add_argument(
         "--text", action="store_true", help="DATA is text, to be published as a JSON string"
     )
-    parser.add_argument("--key", help="what the publication is about")
+    parser.add_argument("--key", type=_parse_text, help="what the publication is about")
     parser.add_argument(
         "--tag",
         action="append",
@@ -175,7 +175,9 @@ def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="carried along with it; may be given several times",
     )
-    parser.add_argument("--idempotency-key", metavar="ID", help="a repeat publishes nothing")
+    parser.add_argument(
+        "--idempotency-key", type=_parse_text, metavar="ID", help="a repeat publishes nothing"
+    )
     parser.add_argument(
         "--expected-offset",
         type=_parse_offset,
@@ -192,8 +194,8 @@ def _add_publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_subscribe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channels", metavar="CHANNEL", nargs="+")
-    parser.add_argument("--cursor", help="go on from there instead of from now")
+    parser.add_argument("channels", type=_parse_text, metavar="CHANNEL", nargs="+")
+    parser.add_argument("--cursor", type=_parse_text, help="go on from there instead of from now")
     parser.add_argument(
         "--overflow",
         choices=get_args(Overflow),
@@ -207,8 +209,10 @@ def _add_subscribe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_history_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channel", metavar="CHANNEL")
-    parser.add_argument("--cursor", help="begin there instead of at the oldest or the newest")
+    parser.add_argument("channel", type=_parse_text, metavar="CHANNEL")
+    parser.add_argument(
+        "--cursor", type=_parse_text, help="begin there instead of at the oldest or the newest"
+    )
     parser.add_argument("--reverse", action="store_true", help="newest first")
     parser.add_argument(
         "--count", type=_parse_count, metavar="N", help="stop after N; default: at the end"
@@ -218,7 +222,7 @@ def _add_history_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_presence_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("channel", type=_parse_text, metavar="CHANNEL")
     parser.add_argument("--count", action="store_true", help="print only how many")
     _add_remote_arguments(parser)
     parser.set_defaults(api_key=None)
@@ -246,8 +250,16 @@ def _add_remote_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _parse_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of an argument as surrogates
+        raise argparse.ArgumentTypeError("expected UTF-8") from None
+    return text
+
+
 def _parse_tag(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
+    name, separator, value = _parse_text(text).partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
     return name, value

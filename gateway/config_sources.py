@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 
@@ -189,10 +189,28 @@ def _convert(setting: Setting) -> object:
         return msgspec.convert(value, field.type, strict=not is_textual)
     except msgspec.ValidationError as error:
         message, inside = _split(error)
+        if message.startswith("Invalid enum value"):
+            message += f"; expected one of {', '.join(_choices(section, inside, field))}"
         if is_list_in_text:
             message += "; commas separate several"
         path = f"$.{section}.{name}{inside.removeprefix('$')}"
         raise ConfigError(message, path=path, source=source) from None
+
+
+def _choices(section: str, inside: str, field: msgspec.structs.FieldInfo) -> list[str]:
+    """Return the words that field can be or hold, or the field of a prefix at inside."""
+    name = inside.rpartition(".")[2]
+    if (section, field.name) == PREFIXES:
+        (field,) = (each for each in msgspec.structs.fields(PrefixConfig) if each.name == name)
+    return list(_words(field.type))
+
+
+def _words(type_: object) -> Iterator[str]:
+    for argument in get_args(type_):
+        if isinstance(argument, str):
+            yield argument
+        else:
+            yield from _words(argument)
 
 
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:

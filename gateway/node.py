@@ -17,6 +17,7 @@ from gateway.brokers.durable import DurableBroker
 from gateway.brokers.memory import MemoryBroker
 from gateway.commands import Commands
 from gateway.config import Config
+from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
 from gateway.metrics import Metric
 from gateway.pages import page_routes
@@ -63,6 +64,7 @@ class Node:
         self.config = config
         self._identify = choose_identify(config.auth, identify)
         self._access_log = access_log
+        self._is_running = False
 
     async def start(self) -> None:
         """Listen and serve.
@@ -81,6 +83,7 @@ class Node:
             await self._broker.stop()
             raise
         self._chores = loop.create_task(self._do_chores())
+        self._is_running = True
 
     async def _listen(self) -> None:
         config = self.config
@@ -126,6 +129,7 @@ class Node:
             self._chores.cancel()
             await asyncio.wait([self._chores])
         finally:  # also where a second Ctrl-C has cut the rest short
+            self._is_running = False
             await self._broker.stop()
 
     async def publish(
@@ -160,6 +164,8 @@ class Node:
         limit, OffsetConflict with the end of the channel; or BrokerUnavailable. The place of a
         repeated idempotency_key is that of the first. Cancelling takes nothing back.
         """
+        if not self._is_running:
+            raise BrokerUnavailable("this node is not running, so it cannot publish")
         check_channel(channel)
         return await asyncio.shield(self._broker.publish(channel, drafts))
 

@@ -1,14 +1,14 @@
 """How the client protocol is written: JSON and MessagePack, one codec each."""
 
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 import msgspec
 from msgspec import Raw, Struct
 
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
-from protocol.messages import COMMAND_TYPES, AnyCommand, Message, Record
+from protocol.messages import COMMAND_TYPES, AnyCommand, Message, Overflow, Record
 from protocol.publication import Data, Publication, data_from_json, data_from_msgpack
 
 
@@ -108,7 +108,10 @@ class Codec:
         is_id = type(envelope.id) is int and envelope.id > 0
         command_id = cast(int, envelope.id) if is_id else None
         if envelope.type in COMMAND_TYPES:
-            return MessageError(ErrorCode.INVALID_FIELD, f"{envelope.type}: {error}", command_id)
+            text = f"{envelope.type}: {error}"
+            if "Invalid enum value" in text:  # the only one there is
+                text += f"; overflow is one of {', '.join(get_args(Overflow))}"
+            return MessageError(ErrorCode.INVALID_FIELD, text, command_id)
         known = f"one of {', '.join(COMMAND_TYPES)} is expected"
         if envelope.type is None:
             return MessageError(ErrorCode.UNKNOWN_TYPE, f"no type is given; {known}", command_id)

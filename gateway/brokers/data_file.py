@@ -187,4 +187,6 @@ def _explain(folder: Path, error: Exception) -> str:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         text = "restore a copy, or move it away to begin without history"
         return f"{folder / FILE_NAME} is damaged ({error}); {text}"
+    if isinstance(error, FileExistsError):
+        return f"the data folder {folder} is a file; name a folder, which may be a new one"
     return f"the data folder {folder} cannot be used: {error}"

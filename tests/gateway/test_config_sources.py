@@ -278,7 +278,11 @@ def test_printed_prefixes_can_be_read_again(write):
         ("max_channels = 1", "[0].max_channels", "unknown field `max_channels`"),
         ("history_count = 'x'", "[0].history_count", "Expected `int`, got `str`"),
         ("history_count = -1", "[0].history_count", "Expected `int` >= 0"),
-        ("overflow = 'drop'", "[0].overflow", "Invalid enum value 'drop'"),
+        (
+            "overflow = 'drop'",
+            "[0].overflow",
+            "Invalid enum value 'drop'; expected one of gap, latest, disconnect",
+        ),
         ("allowed_overflows = ['latest']", "[0]", "overflow must be one of allowed_overflows"),
         ("[[channels.prefixes]]\nlag_count = 1", "[1]", "missing required field `prefix`"),
         ("[[channels.prefixes]]\nprefix = ''", "[1].prefix", "`str` of length >= 1"),
@@ -343,3 +347,16 @@ def test_a_configuration_cannot_be_changed():
 def test_no_section_takes_a_name_that_it_does_not_know():
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.convert({"server": {"prot": 1}}, Config)
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("[broker]\nfsync = 'never'", "always, interval"),
+        ("[channels]\npresence = 'room'", "session, user"),
+        ("[channels]\nallowed_overflows = ['gap', 'drop']", "gap, latest, disconnect"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_answered_with_those_that_are(write, text, choices):
+    with pytest.raises(ConfigError, match=f"expected one of {choices} - at"):
+        load_config(write(text))

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.brokers.memory import MemoryBroker
 from gateway.config import Config, ServerConfig
+from gateway.errors import BrokerUnavailable
 from gateway.node import Node
 from gateway.publishing import draft_from_value
 from protocol.errors import MessageError, OffsetConflict
@@ -118,6 +119,17 @@ async def test_a_broker_that_stumbles_over_what_has_expired_is_asked_again(caplo
         await is_asked_again.wait()
     assert "what has expired cannot be dropped" in caplog.text
     await node.stop()
+
+
+async def test_a_node_that_does_not_run_refuses_to_publish():
+    node = Node(Config(server=ServerConfig(port=0)))
+    with pytest.raises(BrokerUnavailable, match="not running"):
+        await node.publish("a", 1)
+    await node.start()
+    await node.publish("a", 1)
+    await node.stop()
+    with pytest.raises(BrokerUnavailable, match="not running"):
+        await node.publish("a", 1)
 
 
 async def test_a_head_above_the_configured_size_is_431():

@@ -131,6 +131,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(tmp_path):
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot be used" in refuse(tmp_path / "file" / "data")
+    assert "is a file; name a folder" in refuse(tmp_path / "file")
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path):

@@ -310,3 +310,14 @@ def test_presence_prints_who_is_there_or_how_many(commands, url):
     assert len({member["session"] for member in members}) == 2
     assert commands.run("presence", "--url", url, "news", "--count") == (0, "2\n", "")
     assert commands.run("presence", "--url", url, "nobody") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("publish", "\udcff", "1"), ("publish", "a", "1", "--key", "\udcff"), ("history", "\udcff")],
+)
+def test_an_argument_that_is_not_utf8_is_wrong_usage(commands, arguments):
+    status, output, errors = commands.run(*arguments)
+    assert (status, output) == (2, "")
+    assert "expected UTF-8" in errors
+    assert "Traceback" not in errors
