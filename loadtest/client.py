@@ -5,6 +5,7 @@ what arrives; a lost or repeated delivery shows as a wrong count.
 """
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -26,6 +27,17 @@ _OPENING_COUNT = 64
 
 class LoadError(Exception):
     """The target did not do what the scenario needs."""
+
+
+class Unreachable(LoadError):
+    """Nobody could be asked at url; where nobody listens, the text says how to start a gateway."""
+
+    def __init__(self, url: str, reason: OSError) -> None:
+        text = f"cannot reach {url}: {reason}"
+        # Of a name with several addresses asyncio tells all refusals in one OSError without errno.
+        if reason.errno in (errno.ECONNREFUSED, None):
+            text += "; start a gateway there with `gateway serve`"
+        super().__init__(text)
 
 
 # What is told of every piece of data: which connection it came on, and the data.
@@ -80,15 +92,18 @@ class LoadConnection(asyncio.Protocol):
 async def connect(target: str, first: bytes, marker: bytes, on_data: OnData) -> LoadConnection:
     """Return a connection to target, a ws:// URL, that has sent first and has read marker.
 
-    Raises OSError and LoadError.
+    Raises LoadError, Unreachable where no connection comes about.
     """
     url = urlsplit(target)
     if url.scheme != "ws" or url.hostname is None:
         raise LoadError(f"{target!r} is not a ws:// URL")
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(
-        lambda: LoadConnection(marker, on_data), url.hostname, url.port or 80
-    )
+    try:
+        _, connection = await loop.create_connection(
+            lambda: LoadConnection(marker, on_data), url.hostname, url.port or 80
+        )
+    except OSError as error:
+        raise Unreachable(target, error) from error
     connection.asyncio_transport.write(
         _REQUEST.format(path=url.path or "/ws", host=url.netloc).encode()
     )

@@ -85,7 +85,7 @@ class Fanout:
     async def run(self, *, seconds: float, server: ProcessStats | None) -> FanoutResult:
         """Connect, publish for so many seconds, and close.
 
-        Raises OSError and LoadError when connecting fails; deliveries that do not come are counted.
+        Raises LoadError when connecting fails; deliveries that do not come are counted.
         """
         try:
             self._connections += await open_subscribers(

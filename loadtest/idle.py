@@ -55,7 +55,7 @@ async def measure(
 ) -> IdleResult:
     """Hold count connections to target, a ws:// URL, for so many seconds after all are open.
 
-    Raises OSError and LoadError when connecting fails.
+    Raises LoadError when connecting fails, OSError once the server's process is gone.
     """
     rss_before = server.rss_kib() if server else 0
     pings_count = 0

@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
+from loadtest.client import LoadError
+
 
 class ProcessStats:
-    """One process by its pid; every method raises OSError once it is gone."""
+    """One process by its pid, LoadError if there is none; methods raise OSError once it is gone."""
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
+        if not self._folder.exists():
+            raise LoadError(f"there is no process of pid {pid}")
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
         self._page_kib = os.sysconf("SC_PAGE_SIZE") // 1024
 

@@ -13,7 +13,7 @@ import time
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from loadtest.client import LoadError
+from loadtest.client import LoadError, Unreachable
 from loadtest.options import read_count
 from loadtest.process import ProcessStats
 from loadtest.subscriber import Subscriber
@@ -171,7 +171,7 @@ class Slow:
         if receive_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
-            await loop.sock_connect(sock, self._address)
+            await self._reach(sock)
             _, subscriber = await loop.create_connection(
                 lambda: Subscriber(self._buffer, self._url.path or "/ws", self._url.netloc),
                 sock=sock,
@@ -181,6 +181,12 @@ class Slow:
             raise
         self._subscribers.append(subscriber)
         return subscriber
+
+    async def _reach(self, sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, self._address)
+        except OSError as error:
+            raise Unreachable(self._url.geturl(), error) from error
 
     async def _publish(self, count: int) -> None:
         """Publish count publications, those that are refused again and again."""

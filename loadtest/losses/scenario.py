@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from loadtest.client import LoadError
-from loadtest.fetch import fetch_json
+from loadtest.client import LoadError, Unreachable
+from loadtest.fetch import fetch, fetch_json
 from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client
 from loadtest.losses.history import Historian
@@ -111,6 +111,8 @@ class Losses:
         try:
             if self._gateway is not None:
                 await self._gateway.start()
+            else:
+                await self._check_target()
             await self._disturb()
             try:
                 await self._catch_up()
@@ -152,6 +154,16 @@ class Losses:
         channels = rng.sample(self._channels, rng.randint(1, count))
         reader = Reader(f"client {number}", self.tally, self.ledger, is_durable=self._options.data)
         return Client(self._address, channels, reader, rng, self._options.stall)
+
+    async def _check_target(self) -> None:
+        """Raise LoadError where no gateway answers, which to clients looks like a long restart."""
+        target = self._options.target
+        try:
+            await fetch(self._address, "/healthz")
+        except (TimeoutError, WireError) as error:
+            raise LoadError(f"{target} does not answer as a gateway: {error!r}") from error
+        except OSError as error:
+            raise Unreachable(target, error) from error
 
     async def _disturb(self) -> None:
         """Have clients roam and publishers publish, with restarts in between, then end both."""

@@ -1,10 +1,10 @@
-"""One GET of something in JSON, from a real gateway."""
+"""One GET, from a real gateway."""
 
 from urllib.parse import urlsplit
 
 import pytest
 
-from loadtest.fetch import fetch_json
+from loadtest.fetch import fetch, fetch_json
 from loadtest.wire import WireError
 
 
@@ -16,6 +16,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 async def test_what_is_there_is_returned(url: str) -> None:
+    assert await fetch(address_of(url), "/healthz") == b"ok\n"
     page = await fetch_json(address_of(url), "/channels/news/history")
     assert page["publications"] == []
 

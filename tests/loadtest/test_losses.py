@@ -5,6 +5,8 @@ import re
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -69,6 +71,17 @@ def test_interrupting_prints_what_was_checked_so_far() -> None:
     assert process.returncode == 130, stderr
     assert re.search(r"^deliveries checked +[1-9]", stdout, re.MULTILINE)
     assert re.search(r"^all caught up +False$", stdout, re.MULTILINE)
+
+
+def test_a_target_that_is_no_gateway_is_told_at_once() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever).start()
+        target = f"http://127.0.0.1:{server.server_port}"
+        command = [*COMMAND, "--target", target]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        server.shutdown()
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith(f"loadtest: {target} does not answer as a gateway: ")
 
 
 @pytest.mark.parametrize("target", ["ws://127.0.0.1/", "127.0.0.1:80"])

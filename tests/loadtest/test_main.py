@@ -20,11 +20,22 @@ def test_a_scenario_prints_its_figures(url: str) -> None:
     assert "missing bytes           0\n" in finished.stdout
 
 
-def test_a_target_that_cannot_be_reached_is_told_in_one_line() -> None:
-    finished = run("fanout", "--target", "ws://127.0.0.1:1/ws")
-    assert finished.returncode == 1
-    assert finished.stderr.startswith("loadtest: ")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_target_at_which_nobody_listens_is_told_in_one_line(scenario: str) -> None:
+    target = ("http" if scenario == "losses" else "ws") + "://127.0.0.1:9/"
+    finished = run(scenario, "--target", target)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith(f"loadtest: cannot reach {target}: ")
+    assert finished.stderr.endswith("; start a gateway there with `gateway serve`\n")
     assert finished.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("scenario", ["fanout", "idle", "slow"])
+def test_a_process_that_does_not_exist_is_told_by_its_pid(scenario: str) -> None:
+    pid = 2**22 + 1  # above the most that Linux gives
+    finished = run(scenario, "--pid", str(pid))
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr == f"loadtest: there is no process of pid {pid}\n"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many"])
