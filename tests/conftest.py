@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# For searching by hand, with `--hypothesis-profile=long`.
-settings.register_profile("long", settings.get_profile("house"), max_examples=10_000)
+# For searching by hand, with `--hypothesis-profile=long`. Hypothesis remembers what it has tried:
+# ten times as much would take gigabytes.
+settings.register_profile("long", settings.get_profile("house"), max_examples=1000)
 settings.load_profile("house")
 
 
