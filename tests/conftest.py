@@ -140,6 +140,12 @@ class Commands:
         started.read_until("/publish")
         return started, url
 
+    def subscribe(self, url: str, *arguments: str) -> Started:
+        """Return a subscriber that has said it is connected."""
+        started = self.start("subscribe", "--url", url, *arguments)
+        started.read_until("gateway: connected: ", "stderr")
+        return started
+
     def end(self) -> None:
         for started in self._started:
             started.process.kill()

@@ -14,20 +14,6 @@ import pytest
 
 from gateway.arguments import build_parser
 
-
-def subscribe(commands, url, *arguments):
-    """Return a subscriber that has said it is connected."""
-    started = commands.start("subscribe", "--url", url, *arguments)
-    started.read_until("gateway: connected: ", "stderr")
-    return started
-
-
-def find_free_port():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
-
-
 # --- serve --------------------------------------------------------------------------------------
 
 
@@ -48,7 +34,7 @@ def test_serve_says_where_everything_is(commands):
 @pytest.mark.parametrize("option", ["--uvloop", "--no-uvloop"])
 def test_a_signal_drains_the_gateway_and_ends_it_well(commands, number, option):
     started, url = commands.serve(option)
-    subscriber = subscribe(commands, url, "news")
+    subscriber = commands.subscribe(url, "news")
     started.process.send_signal(number)
     status, _, errors = started.finish()
     assert status == 0

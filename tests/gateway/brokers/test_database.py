@@ -184,7 +184,7 @@ def test_a_full_file_takes_nothing_until_something_has_gone(tmp_path):
         while True:
             try:
                 shelf.write("a", publications(last + 1, last + 9, size=10_000))
-            except BrokerUnavailable as error:
+            except BrokerUnavailable as error:  # after how many writes is up to SQLite
                 assert str(error) == "cannot be written: database or disk is full"  # noqa: PT017
                 break
             last += 9

@@ -11,13 +11,6 @@ import pytest
 from gateway.arguments import build_parser
 
 
-def subscribe(commands, url, *arguments):
-    """Return a subscriber that has said it is connected."""
-    started = commands.start("subscribe", "--url", url, *arguments)
-    started.read_until("gateway: connected: ", "stderr")
-    return started
-
-
 def find_free_port():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -35,7 +28,7 @@ def test_a_publication_prints_its_place(commands, url):
 
 
 def test_the_lines_of_stdin_are_publications(commands, url):
-    subscriber = subscribe(commands, url, "news", "--count", "3")
+    subscriber = commands.subscribe(url, "news", "--count", "3")
     lines = '{"n": 1}\n\n"two"\r\n[3]'
     status, output, _ = commands.run("publish", "news", "-", stdin=lines, GATEWAY_URL=url)
     assert status == 0
@@ -67,7 +60,7 @@ def test_text_that_is_not_json_is_answered_with_commands_that_work(commands, url
     assert (status, output) == (2, "")
     suggestions = [line for line in errors.splitlines() if line.startswith("    gateway publish")]
     assert len(suggestions) == 2
-    subscriber = subscribe(commands, url, "news", "--count", "2")
+    subscriber = commands.subscribe(url, "news", "--count", "2")
     for suggestion in suggestions:
         assert commands.run(*shlex.split(suggestion)[1:], GATEWAY_URL=url)[0] == 0
     assert [json.loads(subscriber.read_line())["data"] for _ in range(2)] == [text, text]
@@ -109,7 +102,7 @@ def test_a_url_that_is_none_is_wrong_usage(commands, command):
 
 
 def test_a_message_is_one_compact_line_as_soon_as_it_is_published(commands, url):
-    subscriber = subscribe(commands, url, "news", "sports")
+    subscriber = commands.subscribe(url, "news", "sports")
     commands.run("publish", "--url", url, "news", '{ "a" : [1.0, "\\u00e9 é"] }')
     line = subscriber.read_line()
     assert '"data":{"a":[1.0,"\\u00e9 é"]}' in line
@@ -119,7 +112,7 @@ def test_a_message_is_one_compact_line_as_soon_as_it_is_published(commands, url)
 
 
 def test_it_stops_after_the_count_and_can_go_on_from_its_cursor(commands, url):
-    first = subscribe(commands, url, "news", "--count", "2")
+    first = commands.subscribe(url, "news", "--count", "2")
     commands.run("publish", "--url", url, "news", "-", stdin="1\n2\n3\n4\n")
     status, output, errors = first.finish()
     assert (status, output.count("\n")) == (0, 2)
@@ -134,7 +127,7 @@ def test_it_stops_after_the_count_and_can_go_on_from_its_cursor(commands, url):
 def test_it_reconnects_to_a_gateway_that_was_restarted(commands):
     port = find_free_port()
     first, url = commands.serve(port=port, GATEWAY_SSE__RETRY_MS="50")
-    subscriber = subscribe(commands, url, "news")
+    subscriber = commands.subscribe(url, "news")
     assert first.interrupt()[0] == 0
     closed = r"closed the stream: the node is shutting down \(1012\); reconnecting in \d\.\d s$"
     subscriber.read_until(closed, "stderr")
@@ -146,7 +139,7 @@ def test_it_reconnects_to_a_gateway_that_was_restarted(commands):
 
 def test_a_channel_that_began_anew_is_told_without_offsets_that_nobody_missed(commands):
     first, url = commands.serve()
-    subscriber = subscribe(commands, url, "news", "--count", "1")
+    subscriber = commands.subscribe(url, "news", "--count", "1")
     commands.run("publish", "--url", url, "news", "1")
     cursor = re.search(r"--cursor (\S+)", subscriber.finish()[2])[1]
     first.interrupt()
@@ -158,7 +151,7 @@ def test_a_channel_that_began_anew_is_told_without_offsets_that_nobody_missed(co
 
 def test_what_is_lost_is_told_on_stderr(commands):
     _, url = commands.serve(GATEWAY_CHANNELS__HISTORY_COUNT="1")
-    first = subscribe(commands, url, "news", "--count", "1")
+    first = commands.subscribe(url, "news", "--count", "1")
     commands.run("publish", "--url", url, "news", "-", stdin="1\n2\n3\n4\n")
     cursor = re.search(r"--cursor (\S+)", first.finish()[2])[1]
     status, output, errors = commands.run(
@@ -176,7 +169,7 @@ def test_a_mangled_cursor_is_refused_in_one_line(commands, url):
 
 
 def test_ctrl_c_ends_it_without_a_traceback_and_with_a_cursor(commands, url):
-    subscriber = subscribe(commands, url, "news")
+    subscriber = commands.subscribe(url, "news")
     commands.run("publish", "--url", url, "news", "1")
     subscriber.read_line()
     status, output, errors = subscriber.interrupt()
@@ -186,7 +179,7 @@ def test_ctrl_c_ends_it_without_a_traceback_and_with_a_cursor(commands, url):
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(commands, url):
-    subscriber = subscribe(commands, url, "news")
+    subscriber = commands.subscribe(url, "news")
     subscriber.process.stdout.close()
     commands.run("publish", "--url", url, "news", "1")
     status, _, errors = subscriber.finish()
@@ -207,7 +200,7 @@ def test_a_count_that_is_none_is_wrong_usage(capsys, count):
 
 
 def test_key_and_tags_reach_subscribers(commands, url):
-    subscriber = subscribe(commands, url, "news", "--count", "1")
+    subscriber = commands.subscribe(url, "news", "--count", "1")
     labels = ("--key", "match 7", "--tag", "sport=football", "--tag", "empty=")
     assert commands.run("publish", "--url", url, "news", "1", *labels)[0] == 0
     message = json.loads(subscriber.read_line())
@@ -303,7 +296,7 @@ def test_history_that_has_left_the_log_is_told_on_stderr(commands):
 
 def test_presence_prints_who_is_there_or_how_many(commands, url):
     for _ in range(2):
-        subscribe(commands, url, "news")
+        commands.subscribe(url, "news")
     status, output, _ = commands.run("presence", "--url", url, "news")
     assert status == 0
     members = [json.loads(line) for line in output.splitlines()]
