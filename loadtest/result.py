@@ -88,6 +88,11 @@ class Entry(msgspec.Struct, frozen=True):
         choose = min if is_less_better else max
         return choose(self.values(figure), default=None)
 
+    def best_run(self, figure: str, *, is_less_better: bool) -> Result | None:
+        """Return the first run that measured best(figure); any where none measured it."""
+        best = self.best(figure, is_less_better=is_less_better)
+        return next((run for run in self.runs if run.figure(figure) == best), None)
+
 
 class Ratio(msgspec.Struct, frozen=True):
     """The figure of the first server over that of another, of the best run of each.

@@ -54,6 +54,7 @@ def test_the_best_run_is_the_one_with_most_or_with_least() -> None:
     assert entry.best(RATE, is_less_better=False) == 60
     assert entry.best(RATE, is_less_better=True) == 40
     assert entry.best("none of it", is_less_better=True) is None
+    assert entry.best_run(RATE, is_less_better=False) is entry.runs[1]
 
 
 def test_a_ratio_is_of_the_best_run_of_each() -> None:
