@@ -1,42 +1,54 @@
-"""`python -m loadtest`: runs a scenario against a gateway and prints what it measured.
-
-A scenario is a module with EXAMPLES for its help, add_arguments(parser) for its options, and
-run(arguments), a coroutine function that prints what came out and returns the exit status.
-"""
+"""`python -m loadtest`: runs a scenario against a gateway and shows what it measured."""
 
 import argparse
 import asyncio
+import contextlib
 import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final, cast
 
-from loadtest import fanout, idle, slow
-from loadtest.client import LoadError
+import msgspec
+
+from loadtest import idle, slow
+from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
+from loadtest.options import read_count, read_number
+from loadtest.progress import Progress
+from loadtest.report.table import format_result
+from loadtest.result import Result
+from loadtest.run import Plan, run
+from loadtest.scenario import Scenario
+from loadtest.scenarios import fanout
+from loadtest.serving import serve_gateway
+from loadtest.worker import find_loop_factory
 
 _EPILOG: Final = """\
-`python -m loadtest SCENARIO --help` shows the options and examples of one scenario.
+Without --target a gateway is started on loopback for the run, with the limits lifted that the
+scenario would reach. `python -m loadtest SCENARIO --help` shows the options and examples of one.
 
 exit status: 0 when everything came as promised, 1 when not or the target cannot be reached, 2 for
-wrong arguments, 130 after Ctrl-C.
+wrong arguments, 130 after Ctrl-C, which ends the measuring and shows what was measured so far.
 
 Load goes where --target points: only to a machine that is yours.
 """
 
-SCENARIOS: Final[dict[str, ModuleType]] = {
-    "fanout": fanout,
-    "idle": idle,
-    "losses": losses,
-    "slow": slow,
-}
+SCENARIOS: Final[dict[str, Scenario]] = {"fanout": cast(Scenario, fanout)}
+
+# Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and
+# run(arguments), a coroutine function that prints what came out and returns the exit status.
+COMMANDS: Final[dict[str, ModuleType]] = {"idle": idle, "losses": losses, "slow": slow}
 
 
-def main() -> int:
-    """Run the scenario that the command line names; return the exit status."""
-    arguments = _parse()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line names; return the exit status."""
+    arguments = _parse(argv)
     try:
-        with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
-            return int(runner.run(SCENARIOS[arguments.scenario].run(arguments)))
+        with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
+            if arguments.scenario in COMMANDS:
+                return int(runner.run(COMMANDS[arguments.scenario].run(arguments)))
+            return runner.run(_run_scenario(arguments))
     except (LoadError, OSError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
@@ -44,33 +56,82 @@ def main() -> int:
         return 130
 
 
-def _parse() -> argparse.Namespace:
+async def _run_scenario(arguments: argparse.Namespace) -> int:
+    scenario = SCENARIOS[arguments.scenario]
+    with Progress(scenario.EVENTS) as progress:
+        async with _find_target(arguments, scenario) as (target, pid):
+            plan = Plan(
+                scenario=arguments.scenario,
+                target=target,
+                options=_read_options(arguments, scenario),
+                seconds=arguments.seconds,
+                workers=arguments.workers,
+                pid=pid,
+            )
+            result = await run(plan, progress.show)
+    _show(result, arguments)
+    if result.is_interrupted:
+        return 130
+    return 1 if result.fault_count else 0
+
+
+@contextlib.asynccontextmanager
+async def _find_target(
+    arguments: argparse.Namespace, scenario: Scenario
+) -> AsyncIterator[tuple[str, int | None]]:
+    """Give the URL of the target and its process, that of a gateway of our own if none is named."""
+    if arguments.target is not None:
+        yield arguments.target, arguments.pid
+        return
+    async with serve_gateway(scenario.GATEWAY) as serving:
+        yield f"ws://{serving.host}:{serving.port}/ws", serving.pid
+
+
+def _read_options(arguments: argparse.Namespace, scenario: Scenario) -> dict[str, Any]:
+    names = scenario.Options.__struct_fields__
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _show(result: Result, arguments: argparse.Namespace) -> None:
+    print(format_result(result))
+    if arguments.json is not None:
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest",
         description="Loads a gateway over real sockets and says what came of it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    scenarios = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
-    for name, module in SCENARIOS.items():
+    commands = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
+    for name, module in sorted({**SCENARIOS, **COMMANDS}.items()):
         summary = (module.__doc__ or "").partition("\n")[0]
-        scenario = scenarios.add_parser(
+        command = commands.add_parser(
             name,
             help=summary,
             description=module.__doc__,
             epilog=module.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(scenario)
-    return parser.parse_args()
+        module.add_arguments(command)
+        if name in SCENARIOS:
+            _add_run_arguments(command, SCENARIOS[name])
+    return parser.parse_args(argv)
 
 
-def _find_loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.Loop
+def _add_run_arguments(parser: argparse.ArgumentParser, scenario: Scenario) -> None:
+    """Add the options that all scenarios have."""
+    add = parser.add_argument_group("of every scenario").add_argument
+    add("--target", metavar="URL", help="default: a gateway that is started for the run")
+    add("--pid", type=read_count, help="the target's process, for its CPU and memory")
+    if scenario.HAS_DURATION:
+        add("--seconds", type=read_number, default=5.0, help="default: %(default)s")
+    else:
+        parser.set_defaults(seconds=0.0)
+    add("--workers", type=read_count, default=1, help="processes that load; default: %(default)s")
+    add("--json", metavar="FILE", type=Path, help="write the result there, too")
 
 
 if __name__ == "__main__":

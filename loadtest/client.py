@@ -5,11 +5,11 @@ what arrives; a lost or repeated delivery shows as a wrong count.
 """
 
 import asyncio
-import errno
 import json
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from loadtest.errors import LoadError, Unreachable
 from protocol.frames import TEXT, encode_masked_frame
 
 _REQUEST = (
@@ -23,21 +23,6 @@ _MAX_OPENING_BYTES = 64 * 1024
 
 # Connections that are opened at the same time: below the smallest usual listen backlog.
 _OPENING_COUNT = 64
-
-
-class LoadError(Exception):
-    """The target did not do what the scenario needs."""
-
-
-class Unreachable(LoadError):
-    """Nobody could be asked at url; where nobody listens, the text says how to start a gateway."""
-
-    def __init__(self, url: str, reason: OSError) -> None:
-        text = f"cannot reach {url}: {reason}"
-        # Of a name with several addresses asyncio tells all refusals in one OSError without errno.
-        if reason.errno in (errno.ECONNREFUSED, None):
-            text += "; start a gateway there with `gateway serve`"
-        super().__init__(text)
 
 
 # What is told of every piece of data: which connection it came on, and the data.

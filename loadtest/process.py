@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from loadtest.client import LoadError
+from loadtest.errors import LoadError
 
 
 class ProcessStats:

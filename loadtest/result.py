@@ -1,5 +1,6 @@
 """What came out of a run: the one shape that tables, JSON, reports and comparisons are made of."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -8,6 +9,7 @@ from loadtest.histogram import Histogram
 
 # The percentiles that every table shows.
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+_PERCENTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -62,7 +64,12 @@ class Result(msgspec.Struct, frozen=True, tag="result"):
         return Histogram(self.latency_us)
 
     def figure(self, name: str) -> float | None:
-        """Return the value of the figure of that name, None where there is none."""
+        """Return the value of the figure of that name, None where there is none.
+
+        The percentiles of the latency, in microseconds, are figures, too: "p50", "p99.9".
+        """
+        if self.latency_us and (percent := _PERCENTILE.fullmatch(name)):
+            return self.histogram().percentile(float(percent[1]))
         return next((each.value for each in self.figures if each.name == name), None)
 
     @property

@@ -13,7 +13,7 @@ import time
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from loadtest.client import LoadError, Unreachable
+from loadtest.errors import LoadError, Unreachable
 from loadtest.options import read_count
 from loadtest.process import ProcessStats
 from loadtest.subscriber import Subscriber

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Final
 
-from loadtest.client import LoadError
+from loadtest.errors import LoadError
 from loadtest.wire import read_frame_head
 from protocol.frames import PING, PONG, TEXT, encode_masked_frame
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from loadtest.client import LoadError
+from loadtest.errors import LoadError
 
 # Small enough that clients which stay away or stall for a second find that the log has moved on.
 _CONFIG: Final = """\

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from loadtest.client import LoadError, Unreachable
+from loadtest.errors import LoadError, Unreachable
 from loadtest.fetch import fetch, fetch_json
 from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client

@@ -2,7 +2,8 @@
 
 import pytest
 
-from loadtest.client import LoadConnection, LoadError
+from loadtest.client import LoadConnection
+from loadtest.errors import LoadError
 
 MARKER = b'"type":"subscribed"'
 

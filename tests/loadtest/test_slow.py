@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from loadtest.client import LoadError
+from loadtest.errors import LoadError
 from loadtest.slow import Slow
 from tests.loadtest.test_main import run
 

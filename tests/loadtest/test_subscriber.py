@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from loadtest.client import LoadError
+from loadtest.errors import LoadError
 from loadtest.subscriber import LONG_BYTES, Subscriber
 from protocol.frames import PING, TEXT, encode_frame
 

@@ -1,0 +1,163 @@
+"""Lean connections for load: they count what arrives, and make no object per message."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from loadtest.dialects import MASKING_KEY, Opening
+from loadtest.errors import LoadError, Unreachable
+from protocol.frames import PONG, encode_masked_frame
+
+# A handshake, a welcome and a reply are below this; more before the marker is not our protocol.
+_MAX_OPENING_BYTES: Final = 64 * 1024
+# Connections that are opened at the same time: below the smallest usual listen backlog.
+_OPENING_COUNT: Final = 64
+# The kernel gives one source address some 28,000 ports towards one target.
+_PORTS_OF_ADDRESS: Final = 20_000
+# As much as is read at once; one buffer serves all connections of a process.
+_BUFFER_BYTES: Final = 256 * 1024
+
+PONG_FRAME: Final = encode_masked_frame(PONG, b"", MASKING_KEY)
+
+
+class Target(NamedTuple):
+    """Where connections go."""
+
+    host: str
+    port: int
+    path: str
+    url: str
+
+    @property
+    def authority(self) -> str:
+        """What a Host header says."""
+        return f"{self.host}:{self.port}"
+
+
+def parse_target(url: str) -> Target:
+    """Return where a ws:// or http:// URL leads; raise LoadError for any other."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as error:
+        raise LoadError(f"{url!r} is no URL: {error}") from None
+    if parts.scheme not in ("ws", "http") or parts.hostname is None:
+        raise LoadError(f"{url!r} is not a ws:// or http:// URL")
+    return Target(parts.hostname, port, parts.path or "/ws", url)
+
+
+class LoadConnection(asyncio.BufferedProtocol):
+    """One connection, which sends an opening and is open once it has read the opening's marker.
+
+    What it reads afterwards is at the beginning of the shared buffer, only for the time of
+    take(nbytes), which subclasses define. lost is called when the other side closes.
+    """
+
+    __slots__ = ("_asyncio_transport", "_is_dropped", "_opening", "_read", "opened")
+    buffer = bytearray(_BUFFER_BYTES)
+
+    def __init__(self, opening: Opening) -> None:
+        self.opened: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
+        self._asyncio_transport: asyncio.Transport | None = None
+        self._opening = opening
+        self._read = b""
+        self._is_dropped = False  # by abort(), so its loss is no news
+
+    @property
+    def asyncio_transport(self) -> asyncio.Transport:
+        """The asyncio transport; RuntimeError before there is one."""
+        if self._asyncio_transport is None:
+            raise RuntimeError("not connected")
+        return self._asyncio_transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the opening."""
+        self._asyncio_transport = cast(asyncio.Transport, transport)
+        self._asyncio_transport.write(self._opening.request)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return the buffer that all share: what it holds is looked at before the next read."""
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Look for the marker, then have what arrives taken."""
+        if self.opened is None:
+            self.take(nbytes)
+            return
+        self._read += self.buffer[:nbytes]
+        if self._opening.marker in self._read:
+            self._read = b""
+            self.opened.set_result(None)
+            self.opened = None
+        elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:
+            self._fail(f"the target answered {self._read[:200]!r}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail an opening that was not finished; tell of a loss after it."""
+        if self.opened is None and not self._is_dropped:
+            self.lost()
+        self._fail(f"the target closed the connection: {exc or 'no reason given'}")
+
+    def abort(self) -> None:
+        """Drop the connection, if there is one."""
+        self._is_dropped = True
+        if self._asyncio_transport is not None:
+            self._asyncio_transport.abort()
+
+    def take(self, nbytes: int) -> None:
+        """Take what has arrived; the base class drops it."""
+
+    def lost(self) -> None:
+        """Take note that the connection, which was open, is closed."""
+
+    @property
+    def _is_refused(self) -> bool:
+        answer = self._read[:12]
+        return not (b"HTTP/1.1 101".startswith(answer) or b"HTTP/1.1 200".startswith(answer))
+
+    def _fail(self, reason: str) -> None:
+        if self.opened is not None and not self.opened.done():
+            self.opened.set_exception(LoadError(reason))
+
+
+async def connect(target: Target, connection: LoadConnection, number: int = 0) -> None:
+    """Open connection; number is its place among all, for its source address.
+
+    Raises LoadError, Unreachable where no connection comes about.
+    """
+    loop = asyncio.get_running_loop()
+    source = _find_source(target.host, number)
+    try:
+        await loop.create_connection(
+            lambda: connection, target.host, target.port, local_addr=source
+        )
+    except OSError as error:
+        raise Unreachable(target.url, error) from error
+    if connection.opened is not None:
+        await connection.opened
+
+
+async def connect_all(target: Target, connections: Iterable[tuple[int, LoadConnection]]) -> None:
+    """Open all, some at a time; each comes with its number among those of all workers."""
+    waiting = iter(connections)
+
+    async def open_in_turn() -> None:
+        for number, connection in waiting:
+            await connect(target, connection, number)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_OPENING_COUNT):
+                group.create_task(open_in_turn())
+    except ExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+
+
+def _find_source(host: str, number: int) -> tuple[str, int] | None:
+    """Return the address to connect from, None for any; one of loopback's for every 20,000th."""
+    if number < _PORTS_OF_ADDRESS:
+        return None
+    if not host.startswith("127."):
+        return None
+    return f"127.0.0.{1 + number // _PORTS_OF_ADDRESS}", 0
