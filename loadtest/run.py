@@ -65,14 +65,22 @@ async def run(plan: Plan, on_point: Callable[[Point], None] = lambda _: None) ->
         async with start_crew(job, plan.workers, watch.take) as crew:
             await crew.wait_opened()
             watch.begin()
+            measuring = asyncio.create_task(crew.measure())
             ticking = asyncio.create_task(watch.tick())
             try:
-                await crew.measure()
+                done, _ = await asyncio.wait(
+                    (measuring, ticking), return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
             except asyncio.CancelledError:
                 watch.is_interrupted = True
+                measuring.cancel()
+                await asyncio.wait((measuring,))
                 await crew.stop_early()
             finally:
                 ticking.cancel()
+                measuring.cancel()
                 watch.end()
     except ExceptionGroup as group:
         raise _first(group) from None
