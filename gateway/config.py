@@ -34,7 +34,7 @@ ORIGIN_EXPECTED: Final = (
 # An empty one would mean every interface, which an unset variable of a shell should not.
 Host = Annotated[str, Meta(min_length=1)]
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-Secret = Annotated[str, Meta(min_length=1)]
+Secret = Annotated[str, Meta(min_length=1, pattern="^[!-~]*$")]  # what a header can carry
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,12 +22,3 @@ class ConfigError(GatewayError):
 
 class BrokerUnavailable(GatewayError):
     """The broker cannot take or give publications now; the same call may succeed later."""
-
-
-class ConnectionClosed(GatewayError):
-    """A connection ended while in use; code and reason are those of its close frame."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"{code} {reason}".rstrip())
-        self.code = code
-        self.reason = reason

@@ -7,12 +7,14 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -69,6 +71,7 @@ def publish(arguments: argparse.Namespace) -> Exit:
 def subscribe(arguments: argparse.Namespace) -> Exit:
     """Print what is published to channels, until the count is reached or for ever."""
     cursor, shown = arguments.cursor, 0
+    signal.signal(signal.SIGTERM, _end)
     try:
         remote = _find_remote(arguments)
         for item in remote.follow(arguments.channels, cursor, overflow=arguments.overflow):
@@ -125,6 +128,11 @@ def presence(arguments: argparse.Namespace) -> Exit:
 
 
 # --- what they share ----------------------------------------------------------------------------
+
+
+def _end(signal_number: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does, so that what is to be said at the end is said."""
+    raise SystemExit(128 + signal_number)
 
 
 def _find_remote(arguments: argparse.Namespace) -> RemoteGateway:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import BrokerUnavailable, ConfigError, ConnectionClosed, GatewayError
+from gateway.errors import BrokerUnavailable, ConfigError, GatewayError
 
 
 def test_a_config_error_names_its_source_and_its_path():
@@ -17,18 +17,6 @@ def test_a_config_error_about_a_whole_source_names_no_path():
     assert str(error) == "a.toml: No such file or directory"
 
 
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (ConnectionClosed(1001, "going away"), "1001 going away"),
-        (ConnectionClosed(1005, ""), "1005"),
-    ],
-)
-def test_a_closed_connection_tells_code_and_reason(error, text):
-    assert str(error) == text
-    assert text.startswith(str(error.code))
-
-
-@pytest.mark.parametrize("kind", [ConfigError, BrokerUnavailable, ConnectionClosed])
+@pytest.mark.parametrize("kind", [ConfigError, BrokerUnavailable])
 def test_everything_can_be_caught_as_one(kind):
     assert issubclass(kind, GatewayError)

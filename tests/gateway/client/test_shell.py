@@ -178,6 +178,17 @@ def test_ctrl_c_ends_it_without_a_traceback_and_with_a_cursor(commands, url):
     assert "to go on from here: --cursor " in errors
 
 
+def test_a_supervisor_that_ends_it_gets_a_cursor_too(commands, url):
+    subscriber = commands.subscribe(url, "news")
+    commands.run("publish", "--url", url, "news", "1")
+    subscriber.read_line()
+    subscriber.process.terminate()
+    status, output, errors = subscriber.finish()
+    assert (status, output) == (143, "")
+    assert "Traceback" not in errors
+    assert "to go on from here: --cursor " in errors
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(commands, url):
     subscriber = commands.subscribe(url, "news")
     subscriber.process.stdout.close()
