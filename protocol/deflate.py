@@ -72,16 +72,18 @@ class Agreement:
     extension: str = NAME  # the Sec-WebSocket-Extensions header of the 101
 
 
-def negotiate(headers: Iterable[str]) -> Agreement | None:
+def negotiate(headers: Iterable[str], *, keeps_context: bool = True) -> Agreement | None:
     """Return what the first acceptable offer in Sec-WebSocket-Extensions headers leads to, or None.
 
     An offer with a parameter that is unknown, repeated or badly valued is declined, and so is one
-    that cannot be kept; the next is then looked at. RFC 7692 sections 5 and 7.1.
+    that cannot be kept; the next is then looked at. Without keeps_context every message is to stand
+    alone, in both directions, and the client to take what deflate_message makes for many. RFC 7692
+    sections 5 and 7.1.
     """
     for header in headers:
         for element in ELEMENT.findall(header):
             offer = _parse_offer(element)
-            if offer is not None and (agreement := _accept(offer)) is not None:
+            if offer is not None and (agreement := _accept(offer, keeps_context)) is not None:
                 return agreement
     return None
 
@@ -103,10 +105,12 @@ def _parse_offer(element: str) -> tuple[tuple[str, str | None], ...] | None:
     return tuple(sorted(parameters.items()))
 
 
-@cache  # one for all connections that agree on the same: there are 360 at the most
-def _accept(offer: tuple[tuple[str, str | None], ...]) -> Agreement | None:
+@cache  # one for all connections that agree on the same: there are 720 at the most
+def _accept(offer: tuple[tuple[str, str | None], ...], keeps_context: bool) -> Agreement | None:
     """Return what is agreed where an offer has parameters; None if we cannot do what it demands."""
     parameters = dict(offer)
+    if not keeps_context:  # section 7.1.1 lets a server say so unasked
+        parameters |= dict.fromkeys((SERVER_NO_CONTEXT_TAKEOVER, CLIENT_NO_CONTEXT_TAKEOVER))
     answer = [NAME]
     # The client's hint that it keeps no context is made binding: then neither do we for it.
     answer += [
@@ -115,7 +119,7 @@ def _accept(offer: tuple[tuple[str, str | None], ...]) -> Agreement | None:
         if parameter in parameters
     ]
     server_window_bits = int(parameters.get(SERVER_MAX_WINDOW_BITS) or MAX_WINDOW_BITS)
-    if server_window_bits < MIN_WINDOW_BITS:
+    if server_window_bits < (MIN_WINDOW_BITS if keeps_context else WINDOW_BITS):
         return None
     if SERVER_MAX_WINDOW_BITS in parameters:
         answer.append(f"{SERVER_MAX_WINDOW_BITS}={server_window_bits}")

@@ -333,6 +333,32 @@ def test_without_context_every_message_stands_alone():
     assert first == again == deflate_message(b"Hello" * 9)
 
 
+WITHOUT_CONTEXT = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [
+        ("permessage-deflate", WITHOUT_CONTEXT),
+        ("permessage-deflate; client_no_context_takeover", WITHOUT_CONTEXT),
+        (
+            "permessage-deflate; server_max_window_bits=12; client_max_window_bits",
+            f"{WITHOUT_CONTEXT}; server_max_window_bits=12; client_max_window_bits=12",
+        ),
+        ("permessage-deflate; server_max_window_bits=11", None),
+        ("permessage-deflate; server_max_window_bits=9, permessage-deflate", WITHOUT_CONTEXT),
+    ],
+)
+def test_a_server_that_sends_the_same_to_many_agrees_on_no_context_and_its_own_window(
+    header, answer
+):
+    agreement = negotiate([header], keeps_context=False)
+    assert (agreement.extension if agreement is not None else None) == answer
+    if agreement is not None:
+        assert not agreement.server_keeps_context
+        assert not agreement.client_keeps_context
+
+
 def test_a_client_without_context_may_not_refer_to_earlier_messages():
     side = deflate(client_keeps_context=False)
     assert decompress(side, b"\xf2\x48\xcd\xc9\xc9\x07\x00") == b"Hello"
