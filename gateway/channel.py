@@ -101,6 +101,11 @@ class Channel:
         self._count_lagging()
 
     @property
+    def work_bytes(self) -> int:
+        """How much there is to encode for all batches of a flush that has just begun."""
+        return len(self.batches) * sum(each.size_bytes for each in self.slice)
+
+    @property
     def unechoed(self) -> set[str]:
         """The sessions that published some of slice and do not want to receive it."""
         return {each.unechoed for each in self.slice if each.unechoed is not None}

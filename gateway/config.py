@@ -288,10 +288,13 @@ class HubConfig(Section, frozen=True):
     # retry, and closed. Below server.max_connections it leaves room for requests that are none.
     max_sessions: Count = 100_000
     # Writes in one turn, some milliseconds of them; the flush then yields to the loop and goes on
-    # in the next, so that pings and new connections are served in between. Encoding comes on top.
+    # in the next, so that pings and new connections are served in between. Half a KiB to encode
+    # counts as a write, so that compressing what came to many channels in one turn is shared out,
+    # too.
     turn_deliveries: Count = 2000
     # What reading on for lagging subscribers may encode in one turn, some milliseconds even where
-    # JSON becomes MessagePack. What is encoded already is shared, and counts as writes.
+    # JSON becomes MessagePack or is compressed. What is encoded already is shared, and counts as
+    # writes.
     turn_encoded_bytes: Bytes = 256 * 1024
     # What a lagging subscriber is fed from the log at once; as much as the high-water mark lets the
     # socket take.

@@ -36,6 +36,9 @@ _FAILURE: Final = (CloseCode.INTERNAL_ERROR, "internal error")
 # When to try a full node again: not so soon that those who are refused are a load of their own.
 FULL_RETRY_AFTER_MS: Final = 5000
 
+# So much to encode counts as another delivery: compressing it takes as long.
+_WORK_BYTES: Final = 512
+
 CallSoon = Callable[[Callable[[], None]], object]
 # Where a subscription begins: at a position, with the last n publications, or now.
 Start = Position | int | None
@@ -243,12 +246,14 @@ class Hub:
             if self.channels.get(stream.name) is not channel:
                 self._dirty.popleft()
                 continue
+            work_bytes = 0
             if not channel.batches:
                 channel.begin_flush(max_bytes=self._config.catch_up_bytes)
+                work_bytes = channel.work_bytes
                 self._leave_out(channel)
             written = self._write_batches(channel, budget)
             self.delivery_count += written * len(channel.slice)
-            budget -= max(written, 1)
+            budget -= max(written, 1) + work_bytes // _WORK_BYTES
             if channel.batches:
                 continue
             self._dirty.popleft()

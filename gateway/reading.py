@@ -57,16 +57,18 @@ class TurnBudget:
 class Chunk(NamedTuple):
     """Some publications as bytes for one encoding, and the offset of the last.
 
+    work_bytes are those of data, or those it was made of where it is compressed.
     unechoed are the sessions that published one of them and do not want to receive it.
     """
 
     data: bytes
     last: int
     publication_count: int
+    work_bytes: int
     unechoed: frozenset[str]
 
 
-_NOTHING: Final = Chunk(b"", 0, 0, frozenset())
+_NOTHING: Final = Chunk(b"", 0, 0, 0, frozenset())
 
 
 class Reader:
@@ -101,7 +103,7 @@ class Reader:
             while subscription.offset < end and room > 0 and not session.is_paused:
                 chunk = self._step(subscription, end, budget)
                 count += chunk.publication_count
-                room -= max(len(chunk.data), _STEP_BYTES)
+                room -= max(chunk.work_bytes, _STEP_BYTES)
         return count
 
     def forget(self) -> None:
@@ -183,8 +185,14 @@ class Reader:
             self._shared_chunk(session, stream, offset - 1, offset, budget)
             for offset in range(after + 1, chunk.last + 1)
         ]
-        heard = [piece.data for piece in pieces if session.id not in piece.unechoed]
-        return Chunk(b"".join(heard), chunk.last, len(heard), chunk.unechoed)
+        heard = [piece for piece in pieces if session.id not in piece.unechoed]
+        return Chunk(
+            b"".join([piece.data for piece in heard]),
+            chunk.last,
+            len(heard),
+            sum(piece.work_bytes for piece in heard),
+            chunk.unechoed,
+        )
 
     def _shared_chunk(
         self, session: Session, stream: Stream, after: int, up_to: int, budget: TurnBudget
@@ -198,9 +206,11 @@ class Reader:
         if chunk is None:
             publications = stream.read(after, up_to, max_bytes=self._config.catch_up_bytes)
             data = session.encode(stream, publications, session.position_of)
+            work_bytes = max(len(data), sum(each.size_bytes for each in publications))
             unechoed = frozenset([each.unechoed for each in publications if each.unechoed])
-            chunk = Chunk(data, publications[-1].offset, len(publications), unechoed)
-            budget.encoded_bytes -= len(data)
+            last, count = publications[-1].offset, len(publications)
+            chunk = Chunk(data, last, count, work_bytes, unechoed)
+            budget.encoded_bytes -= work_bytes
             self._remember(key, chunk)
         return chunk
 

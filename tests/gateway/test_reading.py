@@ -1,6 +1,7 @@
 """Reading on: what laggards share, and what a turn may cost."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,28 @@ def test_one_turn_encodes_no_more_than_its_budget_and_a_chunk() -> None:
         encode.size_bytes = 0
     assert max(sizes) <= 4000 + 2 * 2000
     assert [len(told(reader)) for reader in readers] == [400 - offset * 3 for offset in range(100)]
+
+
+def test_what_becomes_little_counts_as_what_it_was_made_of() -> None:
+    class Compressing(Counting):
+        def __call__(self, *arguments: Any) -> bytes:
+            return super().__call__(*arguments)[:1]
+
+    world = World(
+        ChannelsConfig(history_bytes=1 << 30),
+        HubConfig(turn_encoded_bytes=4000, catch_up_bytes=2000),
+    )
+    encode = Compressing()
+    place = publish(world, *[None] * 400, text="x" * 500)
+    readers = [Reader(world.hub, encode) for _ in range(10)]
+    for offset, reader in enumerate(readers):
+        subscribe(world, reader, Position(place.epoch, offset * 3))
+    sizes = []
+    while world.turn():
+        sizes.append(encode.size_bytes)
+        encode.size_bytes = 0
+    assert max(sizes) <= 4000 + 2 * 2000
+    assert sum(sizes) > 400 * 500
 
 
 def test_one_turn_gives_no_more_publications_than_its_budget_and_a_chunk() -> None:
