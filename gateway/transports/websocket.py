@@ -1,7 +1,6 @@
 """Sessions over WebSocket: the opening handshake, messages in and out, the end."""
 
 import logging
-from collections.abc import Sequence
 from typing import Final
 
 from gateway.answers import refuse, refuse_error
@@ -11,55 +10,24 @@ from gateway.config import Config
 from gateway.hub import Hub
 from gateway.origin import is_allowed_origin
 from gateway.query import Query
-from gateway.session import Encode, EncodePush, Positions, Session
-from gateway.stream import Stream
+from gateway.session import Positions, Session
+from gateway.transports.encoders import ENCODERS, DeflatingEncoder
 from gateway.web.flow import count_unread_bytes, limit_backlog
 from gateway.web.request import BaseRequest
 from gateway.web.stream_response import StreamResponse
 from gateway.web.sweep import Sweep
 from gateway.web.takeover import TakeoverResponse
 from gateway.web.websocket.connection import Listener, WebSocketConnection
-from protocol.codec import JSON, MSGPACK, SUBPROTOCOLS, Codec
+from protocol.codec import JSON, SUBPROTOCOLS, Codec
 from protocol.codes import CloseCode, Disconnect, ErrorCode
+from protocol.deflate import Agreement, negotiate
 from protocol.errors import MessageError
-from protocol.frames import BINARY, PING, TEXT, encode_frame
+from protocol.frames import PING, encode_frame
 from protocol.handshake import Refused, accept_headers, choose_protocol, judge
 from protocol.messages import PROTOCOL_VERSION, PingPush, Push, Welcome, closing_push
-from protocol.publication import Publication
 
 logger = logging.getLogger("gateway")
 
-
-def encode_json(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
-    """Return publications as JSON text frames, one each."""
-    name, is_timed, encode = stream.name, stream.config.message_time, JSON.encode_message
-    return b"".join(
-        [encode_frame(TEXT, encode(name, each, is_timed=is_timed)) for each in publications]
-    )
-
-
-def encode_msgpack(stream: Stream, publications: Sequence[Publication], _: Positions) -> bytes:
-    """Return publications as MessagePack binary frames, one each."""
-    name, is_timed, encode = stream.name, stream.config.message_time, MSGPACK.encode_message
-    return b"".join(
-        [encode_frame(BINARY, encode(name, each, is_timed=is_timed)) for each in publications]
-    )
-
-
-def encode_json_push(push: Push) -> bytes:
-    """Return push as one JSON text frame."""
-    return encode_frame(TEXT, JSON.encode(push))
-
-
-def encode_msgpack_push(push: Push) -> bytes:
-    """Return push as one MessagePack binary frame."""
-    return encode_frame(BINARY, MSGPACK.encode(push))
-
-
-ENCODERS: dict[Codec, tuple[Encode, EncodePush]] = {
-    JSON: (encode_json, encode_json_push),
-    MSGPACK: (encode_msgpack, encode_msgpack_push),
-}
 
 # What a client is pinged with: a frame that libraries and browsers answer by themselves, or a push
 # for those who cannot see that frame, such as scripts in browsers.
@@ -90,16 +58,20 @@ class WebSocketTransport(Listener):
         codec: Codec,
         ping: bytes,
         user: str | None,
+        agreement: Agreement | None,
     ) -> None:
         self._endpoint = endpoint
         self._ping = ping
         self._codec = codec
         encode, self.encode_push = ENCODERS[codec]
+        if agreement is not None:
+            encode = endpoint.deflating[codec]
         self._unread_bytes = 0  # what the peer had not read at the last visit, while paused
         self._connection = WebSocketConnection(
             request.protocol,
             self,
             max_message_bytes=endpoint.config.websocket.max_message_bytes,
+            agreement=agreement,
             close_timeout_s=endpoint.config.websocket.close_timeout_s,
         )
         asyncio_transport = request.protocol.asyncio_transport
@@ -194,6 +166,11 @@ class WebSocketEndpoint:
         self.commands = commands
         self.config = config
         self._heartbeat = heartbeat
+        min_bytes = config.websocket.compression_min_bytes
+        # Once for all sessions: those of one encoding have one function.
+        self.deflating = {
+            codec: DeflatingEncoder(codec, min_bytes=min_bytes) for codec in SUBPROTOCOLS.values()
+        }
 
     async def __call__(self, request: BaseRequest) -> StreamResponse:
         """Answer an upgrade request: 101 with the welcome behind it, or a refusal."""
@@ -219,8 +196,11 @@ class WebSocketEndpoint:
             self.hub.check_room()
         except MessageError as error:
             return refuse_error(error)
-        transport = WebSocketTransport(self, request, codec, ping, user)
-        return await self._open(request, transport, accept_headers(verdict, name))
+        offers = verdict.extensions if self.config.websocket.compression else ()
+        agreement = negotiate(offers, keeps_context=False)
+        transport = WebSocketTransport(self, request, codec, ping, user, agreement)
+        extension = None if agreement is None else agreement.extension
+        return await self._open(request, transport, accept_headers(verdict, name, extension))
 
     async def _open(
         self, request: BaseRequest, transport: WebSocketTransport, headers: dict[str, str]

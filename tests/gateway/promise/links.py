@@ -5,6 +5,7 @@ What the gateway writes is parsed and judged at once; the client learns it when 
 
 import base64
 import json
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,8 +24,10 @@ Connect = Callable[[Callable[[bytes], None], int], ScriptedSocket]
 UPGRADE = (
     "GET /ws HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Protocol: gateway.v1.{}\r\n\r\n"
+    "Sec-WebSocket-Protocol: gateway.v1.{}\r\n{}\r\n"
 )
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+RSV1 = 0x40
 # Pushes that hold publications or their absence: what waits in the log while a socket is full.
 FROM_LOG = {"message", "gap"}
 
@@ -111,13 +114,20 @@ class WebSocketLink(Link):
     """A WebSocket in one codec; it answers pings when it reads them."""
 
     def __init__(
-        self, ledger: Ledger, connect: Connect, kernel_bytes: int, *, is_json: bool
+        self,
+        ledger: Ledger,
+        connect: Connect,
+        kernel_bytes: int,
+        *,
+        is_json: bool,
+        is_deflated: bool = False,
     ) -> None:
         super().__init__(ledger, connect, kernel_bytes)
         self.is_json = is_json
         self.pending: dict[int, tuple[Push, Start]] = {}
         self._last_id = 0
-        self.socket.send(UPGRADE.format("json" if is_json else "msgpack").encode())
+        codec, offer = "json" if is_json else "msgpack", OFFER if is_deflated else ""
+        self.socket.send(UPGRADE.format(codec, offer).encode())
 
     # --- what the client says ---
 
@@ -181,7 +191,10 @@ class WebSocketLink(Link):
         if len(data) < start + size:
             return None
         self._partial = data[start + size :]
-        return data[0] & 0x0F, data[start : start + size]
+        payload = data[start : start + size]
+        if data[0] & RSV1:
+            payload = zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff")
+        return data[0] & 0x0F, payload
 
     def _judge(self, push: Push, payload: bytes) -> Callable[[], None]:
         self.check_flow(push)

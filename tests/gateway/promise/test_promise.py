@@ -42,7 +42,9 @@ ENOUGH = 1 << 20
 channels = st.sampled_from(CHANNELS)
 some_channels = st.just(CHANNELS) | st.lists(channels, min_size=1, max_size=3, unique=True)
 clients = st.integers(0, CLIENT_COUNT - 1)
-kinds = st.sampled_from(["json", "msgpack", "sse"] * 2 + ["poll"])
+kinds = st.sampled_from(
+    ["json", "msgpack", "json deflated", "msgpack deflated", "sse", "sse", "poll"]
+)
 kernels = st.sampled_from([60, 60, 400, ENOUGH])
 starts = st.sampled_from(["position"] * 3 + ["cursor"] * 3 + ["now", "ahead", 1, 5])
 commands = st.sampled_from(["unsubscribe", "unsubscribe", "history", "reverse"])
@@ -77,7 +79,11 @@ configs = st.builds(
         turn_deliveries=st.sampled_from([1, 2, 2000]),
         catch_up_bytes=st.sampled_from([100, 400, 64 * 1024]),
     ),
-    websocket=st.builds(WebSocketConfig, high_water_bytes=st.sampled_from([100, 400])),
+    websocket=st.builds(
+        WebSocketConfig,
+        high_water_bytes=st.sampled_from([100, 400]),
+        compression_min_bytes=st.sampled_from([0, 200]),
+    ),
     sse=st.builds(SseConfig, high_water_bytes=st.sampled_from([100, 400])),
     longpoll=st.builds(LongpollConfig, max_response_bytes=st.sampled_from([1, 300, ENOUGH])),
     heartbeat=st.builds(HeartbeatConfig, interval_s=st.sampled_from([UNIT_S, UNIT_S, 86_400.0])),
@@ -264,7 +270,9 @@ class Promise(RuleBasedStateMachine):
             options |= {"timeout_s": timeout_s, "overflow": overflow}
             chosen.link = self.world.open(PollLink, kernel, **options)
         else:
-            link = self.world.open(WebSocketLink, kernel, is_json=kind == "json")
+            codec, _, deflated = kind.partition(" ")
+            options = {"is_json": codec == "json", "is_deflated": bool(deflated)}
+            link = self.world.open(WebSocketLink, kernel, **options)
             for channel in wanted:
                 link.subscribe(channel, chosen.seen.get(channel), overflow, is_cursor=True)
             chosen.link = link
