@@ -47,13 +47,15 @@ class Channel:
     @property
     def is_empty(self) -> bool:
         """Whether nobody is subscribed."""
-        return next(iter(self), None) is None
+        if self.lagging or any(self.live.values()):
+            return False
+        return not any(batch.waiting for batch in self.batches)
 
     @property
     def subscriber_count(self) -> int:
         """How many are subscribed."""
-        sets = [*self.live.values(), *(batch.waiting for batch in self.batches), self.lagging]
-        return sum(len(each) for each in sets)
+        waiting_count = sum([len(batch.waiting) for batch in self.batches])
+        return len(self.lagging) + waiting_count + sum(map(len, self.live.values()))
 
     def __iter__(self) -> Iterator[Subscription]:
         for subscriptions in self.live.values():

@@ -248,33 +248,45 @@ class Commands:
         While it is not, command counts as weight of those that may wait.
         """
 
-        def finish(finished: "Future[T]") -> None:
-            try:
-                then(finished.result())
-            except MessageError as error:
-                error.command_id = command.id
-                self._refuse(session, error)
-            except BrokerUnavailable as error:
-                code = ErrorCode.OVERLOADED
-                self._refuse(session, MessageError(code, str(error), command.id))
-
         if future.done():
-            finish(future)
-            return
+            self._finish(future, session, command, then)
+        else:
+            self._finish_late(future, session, command, then, weight)
+
+    def _finish(
+        self, finished: "Future[T]", session: Session, command: Command, then: Callable[[T], None]
+    ) -> None:
+        try:
+            then(finished.result())
+        except MessageError as error:
+            error.command_id = command.id
+            self._refuse(session, error)
+        except BrokerUnavailable as error:
+            self._refuse(session, MessageError(ErrorCode.OVERLOADED, str(error), command.id))
+
+    def _finish_late(
+        self,
+        future: "Future[T]",
+        session: Session,
+        command: Command,
+        then: Callable[[T], None],
+        weight: int,
+    ) -> None:
+        """Finish command once future is done, and read no further while too much waits."""
         allowance = session.allowance
         assert allowance is not None  # it came with the first command
         allowance.pending_count += weight
         if allowance.pending_count >= self._config.max_pending:
             session.transport.pause_reading()
 
-        def finish_late(finished: "Future[T]") -> None:
+        def finish(finished: "Future[T]") -> None:
             allowance.pending_count -= weight
             room = self._config.max_pending // 2 - allowance.pending_count
             if 0 <= room < weight:  # not before, and not for each of the others
                 session.transport.resume_reading()
-            finish(finished)
+            self._finish(finished, session, command, then)
 
-        future.add_done_callback(finish_late)
+        future.add_done_callback(finish)
 
     def _reply(self, session: Session, command: Command, reply: Push) -> None:
         """Answer a command that has an id, unless its session has ended meanwhile."""

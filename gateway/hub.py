@@ -11,7 +11,7 @@ A turn has a budget. What is left goes on in the next turn, so no fan-out holds 
 
 import logging
 from asyncio import Future
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -61,7 +61,7 @@ class Hub:
         self._config = config
         self._call_soon = call_soon
         # Follows by channel that have become neither a subscription nor a release yet.
-        self._following: Counter[str] = Counter()
+        self._following: dict[str, int] = {}
         self._dirty: deque[Channel] = deque()
         self._catching_up: OrderedDict[Session, None] = OrderedDict()  # next first
         self._is_turn_scheduled = False
@@ -122,7 +122,7 @@ class Hub:
 
         Until then the channel is followed, whoever else unsubscribes from it meanwhile.
         """
-        self._following[channel] += 1
+        self._following[channel] = self._following.get(channel, 0) + 1
         followed = self._broker.follow(channel)
         if followed.done():
             self._see_follow(channel, followed)
@@ -201,9 +201,9 @@ class Hub:
             self.release(channel)
 
     def _end_follow(self, channel: str) -> None:
-        self._following[channel] -= 1
-        if not self._following[channel]:
-            del self._following[channel]
+        count = self._following.pop(channel) - 1
+        if count:
+            self._following[channel] = count
 
     def _let_go(self, channel: str) -> None:
         """Unfollow a channel that nobody is subscribed to or about to be."""

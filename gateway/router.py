@@ -35,13 +35,15 @@ class Router:
 
     async def __call__(self, request: BaseRequest) -> StreamResponse:
         """Return the answer of the endpoint that request names, or an error in JSON."""
-        path = request.rel_url.raw_path
-        methods = (self._drain_routes if self.is_draining else self._routes).get(path)
+        routes = self._drain_routes if self.is_draining else self._routes
+        methods = routes.get(request.raw_path)  # most targets are a path and nothing else
+        if methods is None:
+            methods = routes.get(request.rel_url.raw_path)
         if methods is None and self.is_draining:
             text = "this node is shutting down; connect again, to another or later"
             return refuse(503, ErrorCode.SHUTTING_DOWN, text, headers={"Retry-After": "1"})
         if methods is None:
-            return await self._answer_channel(request, path)
+            return await self._answer_channel(request, request.rel_url.raw_path)
         handler = methods.get(request.method)
         return _refuse_method(request, methods) if handler is None else await handler(request)
 

@@ -28,6 +28,7 @@ MAX_OFFSET: Final = 2**63 - 1  # what every client language and database holds i
 # to it. A longer string is no cursor of ours, and would take long to read: some 10 ms have to do.
 MAX_CURSOR_CHARS: Final = 8 * 1024
 
+_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
 _SAME_EPOCH: Final = b"\0"
 _SMALL: Final = [bytes((value,)) for value in range(0x80)]  # varints of one byte
 
@@ -98,7 +99,8 @@ def decode_member_cursor(cursor: str) -> MemberKey:
 
 def _seal(body: bytes | bytearray) -> str:
     whole = body + crc32(body).to_bytes(4, "big")
-    return base64.urlsafe_b64encode(whole).rstrip(b"=").decode()
+    text = binascii.b2a_base64(whole, newline=False).translate(_TO_BASE64URL)
+    return text.rstrip(b"=").decode()
 
 
 def _open(cursor: str) -> bytes:

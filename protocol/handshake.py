@@ -1,28 +1,35 @@
 """RFC 6455 section 4: the opening handshake, judged and answered as a server does."""
 
 import re
-from base64 import b64encode
-from binascii import a2b_base64
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from hashlib import sha1
 from types import MappingProxyType
 from typing import Final
 
-from multidict import CIMultiDict, CIMultiDictProxy
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 # RFC 6455 section 1.3: what every server appends to the key before hashing.
 ACCEPT_SUFFIX: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION: Final = "13"
-KEY_BYTES: Final = 16
+# What base64 makes of 16 bytes, to the last bit.
+KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 # RFC 9110 section 5.6.2.
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
+# Ready for look-ups in headers, which fold the case of a plain str each time.
+_CONNECTION: Final = istr("Connection")
+_EXTENSIONS: Final = istr("Sec-WebSocket-Extensions")
+_KEY: Final = istr("Sec-WebSocket-Key")
+_PROTOCOL: Final = istr("Sec-WebSocket-Protocol")
+_UPGRADE: Final = istr("Upgrade")
+_VERSION: Final = istr("Sec-WebSocket-Version")
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+
+class Accepted(msgspec.Struct, frozen=True):
     """A request that may become a WebSocket."""
 
     key: str
@@ -30,13 +37,12 @@ class Accepted:
     extensions: tuple[str, ...]  # its Sec-WebSocket-Extensions headers, not parsed
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """A request that may not, with the answer it gets; the message is for its author."""
 
     status: int
     message: str
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def judge(method: str, version: tuple[int, int], headers: Headers) -> Accepted | Refused:
@@ -48,21 +54,21 @@ def judge(method: str, version: tuple[int, int], headers: Headers) -> Accepted |
         return Refused(405, "a WebSocket is opened with GET", {"Allow": "GET"})
     if version < (1, 1):
         return Refused(400, "a WebSocket needs HTTP/1.1")
-    if not _has_token(headers, "Upgrade", "websocket"):
+    if not _has_token(headers, _UPGRADE, "websocket"):
         return Refused(400, "the Upgrade header does not name websocket")
-    if not _has_token(headers, "Connection", "upgrade"):
+    if not _has_token(headers, _CONNECTION, "upgrade"):
         return Refused(400, "the Connection header does not name upgrade")
-    if headers.getall("Sec-WebSocket-Version", ()) != [VERSION]:
+    if headers.getall(_VERSION, ()) != [VERSION]:
         # RFC 9110 section 15.5.22 wants the Upgrade header in every 426.
         wanted = {"Sec-WebSocket-Version": VERSION, "Upgrade": "websocket"}
         return Refused(426, "the Sec-WebSocket-Version is not 13", wanted)
-    keys = headers.getall("Sec-WebSocket-Key", ())
-    if len(keys) != 1 or not _is_key(keys[0]):
+    keys = headers.getall(_KEY, ())
+    if len(keys) != 1 or not KEY.fullmatch(keys[0]):
         return Refused(400, "the Sec-WebSocket-Key is not 16 bytes in base64")
-    protocols = tuple(_list(headers, "Sec-WebSocket-Protocol"))
+    protocols = tuple(_list(headers.getall(_PROTOCOL, ())))
     if not all(map(TOKEN.fullmatch, protocols)):
         return Refused(400, "the Sec-WebSocket-Protocol is not a list of tokens")
-    return Accepted(keys[0], protocols, tuple(headers.getall("Sec-WebSocket-Extensions", ())))
+    return Accepted(keys[0], protocols, tuple(headers.getall(_EXTENSIONS, ())))
 
 
 def choose_protocol(offered: Iterable[str], supported: Iterable[str]) -> str | None:
@@ -73,7 +79,8 @@ def choose_protocol(offered: Iterable[str], supported: Iterable[str]) -> str | N
 
 def encode_accept(key: str) -> str:
     """Return the Sec-WebSocket-Accept that answers key. RFC 6455 section 4.2.2."""
-    return b64encode(sha1(key.encode() + ACCEPT_SUFFIX).digest()).decode()
+    digest = sha1(key.encode() + ACCEPT_SUFFIX).digest()
+    return b2a_base64(digest, newline=False).decode()
 
 
 def accept_headers(
@@ -94,21 +101,13 @@ def accept_headers(
     return headers
 
 
-def _list(headers: Headers, name: str) -> list[str]:
+def _list(values: Iterable[str]) -> list[str]:
     """Return the elements of a comma-separated header, empty ones left out; RFC 9110 5.6.1.2."""
-    values = ",".join(headers.getall(name, ())).split(",")
-    return [element for value in values if (element := value.strip(" \t"))]
+    elements = ",".join(values).split(",")
+    return [element for each in elements if (element := each.strip(" \t"))]
 
 
 def _has_token(headers: Headers, name: str, token: str) -> bool:
     """Return whether the list in header name has token, in any case."""
-    return token in (element.lower() for element in _list(headers, name))
-
-
-def _is_key(key: str) -> bool:
-    """Return whether key is what base64 makes of 16 bytes, to the last bit."""
-    try:
-        nonce = a2b_base64(key)
-    except ValueError:
-        return False
-    return len(nonce) == KEY_BYTES and b64encode(nonce).decode() == key
+    text = ",".join(headers.getall(name, ())).lower()
+    return text == token or token in _list((text,))  # most lists are that one token

@@ -231,10 +231,9 @@ class WebSocketEndpoint:
 
 def _choose_ping(request: BaseRequest, codec: Codec) -> bytes:
     """Return what the client of request is pinged with; raise MessageError for a wrong query."""
-    query_string = request.rel_url.raw_query_string
-    if not query_string:
+    if "?" not in request.raw_path or not request.rel_url.raw_query_string:
         return _PING_FRAME
-    wish = Query(query_string, ("ping",)).one("ping")
+    wish = Query(request.rel_url.raw_query_string, ("ping",)).one("ping")
     if wish == "message":
         return _PING_PUSHES[codec]
     text = f"ping {(wish or '')[:40]!r} is not `message`, the only choice there is to make"
