@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from loadtest import idle, slow
+from loadtest import slow
 from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
 from loadtest.options import read_count, read_number
@@ -20,7 +20,7 @@ from loadtest.report.table import format_result
 from loadtest.result import Result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import fanout
+from loadtest.scenarios import connect, fanout, idle
 from loadtest.serving import serve_gateway
 from loadtest.worker import find_loop_factory
 
@@ -34,11 +34,15 @@ wrong arguments, 130 after Ctrl-C, which ends the measuring and shows what was m
 Load goes where --target points: only to a machine that is yours.
 """
 
-SCENARIOS: Final[dict[str, Scenario]] = {"fanout": cast(Scenario, fanout)}
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "connect": cast(Scenario, connect),
+    "fanout": cast(Scenario, fanout),
+    "idle": cast(Scenario, idle),
+}
 
 # Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and
 # run(arguments), a coroutine function that prints what came out and returns the exit status.
-COMMANDS: Final[dict[str, ModuleType]] = {"idle": idle, "losses": losses, "slow": slow}
+COMMANDS: Final[dict[str, ModuleType]] = {"losses": losses, "slow": slow}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,8 @@
 """Lean connections for load: they count what arrives, and make no object per message."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -15,6 +17,10 @@ _MAX_OPENING_BYTES: Final = 64 * 1024
 _OPENING_COUNT: Final = 64
 # The kernel gives one source address some 28,000 ports towards one target.
 _PORTS_OF_ADDRESS: Final = 20_000
+# A connection that is not open after this long is not going to be: some servers answer nothing.
+_PATIENCE_S: Final = 20.0
+# SO_LINGER with a time of 0: a close resets the connection, so that no port waits in TIME_WAIT.
+_RESET: Final = struct.pack("ii", 1, 0)
 # As much as is read at once; one buffer serves all connections of a process.
 _BUFFER_BYTES: Final = 256 * 1024
 
@@ -71,6 +77,11 @@ class LoadConnection(asyncio.BufferedProtocol):
             raise RuntimeError("not connected")
         return self._asyncio_transport
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is closed, or closing."""
+        return self.asyncio_transport.is_closing()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the opening."""
         self._asyncio_transport = cast(asyncio.Transport, transport)
@@ -100,9 +111,11 @@ class LoadConnection(asyncio.BufferedProtocol):
         self._fail(f"the target closed the connection: {exc or 'no reason given'}")
 
     def abort(self) -> None:
-        """Drop the connection, if there is one."""
+        """Reset the connection, if there is one."""
         self._is_dropped = True
-        if self._asyncio_transport is not None:
+        if self._asyncio_transport is not None and not self.is_lost:
+            sock = self._asyncio_transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._asyncio_transport.abort()
 
     def take(self, nbytes: int) -> None:
@@ -124,8 +137,22 @@ class LoadConnection(asyncio.BufferedProtocol):
 async def connect(target: Target, connection: LoadConnection, number: int = 0) -> None:
     """Open connection; number is its place among all, for its source address.
 
-    Raises LoadError, Unreachable where no connection comes about.
+    Raises LoadError, Unreachable where no connection comes about; then nothing is left of it.
     """
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await _reach(target, connection, number)
+            if connection.opened is not None:
+                await connection.opened
+    except TimeoutError:
+        connection.abort()
+        raise LoadError(f"the target did not answer within {_PATIENCE_S:.0f} s") from None
+    except BaseException:
+        connection.abort()
+        raise
+
+
+async def _reach(target: Target, connection: LoadConnection, number: int) -> None:
     loop = asyncio.get_running_loop()
     source = _find_source(target.host, number)
     try:
@@ -134,8 +161,6 @@ async def connect(target: Target, connection: LoadConnection, number: int = 0) -
         )
     except OSError as error:
         raise Unreachable(target.url, error) from error
-    if connection.opened is not None:
-        await connection.opened
 
 
 async def connect_all(target: Target, connections: Iterable[tuple[int, LoadConnection]]) -> None:

@@ -32,6 +32,9 @@ class Dialect(Protocol):
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return the opening of a connection that then gets what is published in channel."""
 
+    def visitor(self, path: str, host: str) -> Opening:
+        """Return the opening of a connection that is upgraded, and no more."""
+
     def publisher(self, path: str, host: str) -> Opening:
         """Return the opening of a connection that can publish."""
 
@@ -62,6 +65,10 @@ class GatewayDialect:
         request = upgrade(path, host) + mask_text(json.dumps(command))
         return Opening(request, b'"type":"subscribed"')
 
+    def visitor(self, path: str, host: str) -> Opening:
+        """Return an upgrade alone."""
+        return Opening(upgrade(path, host), b"\r\n\r\n")
+
     def publisher(self, path: str, host: str) -> Opening:
         """Return an upgrade with a ping right behind it."""
         return Opening(upgrade(path, host) + mask_text('{"type":"ping","id":1}'), b'"pong"')
@@ -82,6 +89,10 @@ class PlainDialect:
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return an upgrade of the channel's own path."""
         return Opening(upgrade(f"/{channel}", host), b"\r\n\r\n")
+
+    def visitor(self, path: str, host: str) -> Opening:
+        """Return what opens a publisher, which is nothing but an upgrade."""
+        return self.publisher(path, host)
 
     def publisher(self, path: str, host: str) -> Opening:
         """Return an upgrade of the path without a channel."""

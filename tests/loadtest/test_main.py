@@ -30,7 +30,7 @@ def test_a_target_at_which_nobody_listens_is_told_in_one_line(scenario: str) -> 
     assert finished.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("scenario", ["fanout", "idle", "slow"])
+@pytest.mark.parametrize("scenario", ["connect", "fanout", "idle", "slow"])
 def test_a_process_that_does_not_exist_is_told_by_its_pid(scenario: str) -> None:
     pid = 2**22 + 1  # above the most that Linux gives
     finished = run(scenario, "--pid", str(pid))
