@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from loadtest import slow
+from loadtest.compare import command as compare
 from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
 from loadtest.options import read_count, read_number
@@ -42,7 +43,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 
 # Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and
 # run(arguments), a coroutine function that prints what came out and returns the exit status.
-COMMANDS: Final[dict[str, ModuleType]] = {"losses": losses, "slow": slow}
+COMMANDS: Final[dict[str, ModuleType]] = {"compare": compare, "losses": losses, "slow": slow}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

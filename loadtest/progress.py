@@ -10,10 +10,11 @@ from loadtest.result import Point
 class Progress:
     """The line of one run, whose events are named; a terminal is cleaned of it at the end.
 
-    Where stderr is no terminal there is a line every second.
+    label begins the line. Where stderr is no terminal there is a line every second.
     """
 
-    def __init__(self, events: str) -> None:
+    def __init__(self, events: str, label: str = "") -> None:
+        self._label = label
         self._events = events
         self._is_terminal = sys.stderr.isatty()
 
@@ -42,7 +43,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         if self._is_terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.write(f"\r\x1b[K{self._label}{text}" if text else "\r\x1b[K")
         elif text:
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{self._label}{text}\n")
         sys.stderr.flush()

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from loadtest.errors import LoadError
@@ -44,10 +46,9 @@ async def serve(
             stderr=written,
             env={**os.environ, **environment},
             start_new_session=True,  # Ctrl-C is for the tool, which ends the server at its end
+            preexec_fn=partial(_prepare, cpus),
         )
         try:
-            if cpus:
-                os.sched_setaffinity(process.pid, cpus)
             await _wait_listening(process, port)
         except LoadError as error:
             await _stop(process)
@@ -80,6 +81,17 @@ def find_free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def _prepare(cpus: Sequence[int]) -> None:
+    """Keep this process, which is to become a server, on cpus, and let it open many files.
+
+    Later would be too late for the threads that it starts.
+    """
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _wait_listening(process: asyncio.subprocess.Process, port: int) -> None:

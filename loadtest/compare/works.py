@@ -1,0 +1,83 @@
+"""What is compared: each work with the servers that take part and what we want to reach."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+
+class Measure(NamedTuple):
+    """A figure that is compared.
+
+    goals has by the name of a server what ours divided by its should at least be, or at most where
+    less is better; None stands for a goal that our figure has by itself.
+    """
+
+    figure: str
+    is_less_better: bool = False
+    goals: Mapping[str | None, float] = {}
+
+
+class Contestant(NamedTuple):
+    """A server that takes part: its key in SERVERS, and options that only it is loaded with.
+
+    name is what it is called, where that is not the server's own name.
+    """
+
+    server: str
+    options: Mapping[str, Any] = {}
+    name: str = ""
+
+
+class Work(NamedTuple):
+    """One piece of work.
+
+    The first contestant is ours. options are those of the scenario, and quick replaces some of them
+    where only a look is wanted at whether everything works. Where is_warmed each server does the
+    work for a moment before what counts.
+    """
+
+    name: str
+    title: str
+    scenario: str
+    options: Mapping[str, Any]
+    quick: Mapping[str, Any]
+    contestants: tuple[Contestant, ...]
+    measures: tuple[Measure, ...]
+    is_warmed: bool = True
+
+
+_RATE: Final = Measure("rate")
+_CPU: Final = Measure("server CPU per event", is_less_better=True)
+_FANOUT_SERVERS: Final = tuple(
+    Contestant(name) for name in ("gateway", "aiohttp", "websockets", "picows", "socketify")
+)
+
+_WORKS: Final = (
+    Work(
+        "fanout",
+        "fan-out 1 to 1,000, 64 bytes, one in flight",
+        "fanout",
+        {"channels": 1, "subscribers": 1000, "in_flight": 1, "bytes": 64},
+        {"subscribers": 10},
+        _FANOUT_SERVERS,
+        (_RATE._replace(goals={"aiohttp": 1.7, "uWebSockets": 1.0}), _CPU),
+    ),
+    Work(
+        "fanout-64",
+        "fan-out 1 to 1,000, 64 bytes, 64 in flight",
+        "fanout",
+        {"channels": 1, "subscribers": 1000, "in_flight": 64, "bytes": 64},
+        {"subscribers": 10},
+        _FANOUT_SERVERS,
+        (_RATE._replace(goals={"aiohttp": 30, "uWebSockets": 8}), _CPU),
+    ),
+    Work(
+        "channels",
+        "100 channels with 10 subscribers each, 64 bytes, 64 in flight",
+        "fanout",
+        {"channels": 100, "subscribers": 10, "in_flight": 64, "bytes": 64},
+        {"channels": 5, "subscribers": 2},
+        _FANOUT_SERVERS,
+        (_RATE._replace(goals={"aiohttp": 2, "uWebSockets": 1.0}), _CPU),
+    ),
+)
+WORKS: Final[dict[str, Work]] = {work.name: work for work in _WORKS}

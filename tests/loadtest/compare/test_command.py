@@ -1,0 +1,52 @@
+"""`python -m loadtest compare` as a process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest.compare.works import WORKS
+from loadtest.report.saved import load
+from loadtest.result import Comparison
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "loadtest", "compare", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_a_work_is_given_to_all_its_servers_and_what_they_measured_is_saved(tmp_path: Path) -> None:
+    finished = run("fanout", "--quick", "--json", str(tmp_path / "ratios.json"))
+    assert finished.returncode == 0, finished.stderr
+    (saved,) = load(tmp_path / "ratios.json")
+    assert isinstance(saved, Comparison)
+    names = ["gateway", "aiohttp", "websockets", "picows", "uWebSockets"]
+    assert [(each.server, len(each.runs), each.absence) for each in saved.entries] == [
+        (name, 1, None) for name in names
+    ]
+    assert all(each.runs[0].fault_count == 0 for each in saved.entries)
+    assert {each.against for each in saved.ratios if each.figure == "rate"} == {*names[1:]}
+    assert all(each.value for each in saved.ratios if each.figure == "rate")
+    assert finished.stdout.startswith(saved.work)
+
+
+def test_the_list_tells_every_work_and_who_takes_part() -> None:
+    finished = run("--list")
+    assert finished.returncode == 0
+    assert all(f"\n{name} " in f"\n{finished.stdout}" for name in WORKS)
+    assert "gateway, aiohttp, websockets, picows, uWebSockets\n" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["fanuot"], "there is no 'fanuot'; there are fanout, "),
+        (["--server-cpus", "1000"], "expected cores among [0"),
+        (["--load-cpus", "one"], "got 'one'"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_named(arguments: list[str], complaint: str) -> None:
+    finished = run(*arguments)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert complaint in finished.stderr
