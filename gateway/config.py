@@ -25,16 +25,21 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrZero = Annotated[float, Meta(ge=0, le=86_400)]
 # RFC 6454 section 6.2: scheme, host and port only, in lower case; a path or a final slash would
 # never equal what a browser sends.
-Origin = Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+)\Z")]
-# No other type has a pattern.
-ORIGIN_EXPECTED: Final = (
-    "expected an origin, which is `https://host` or `https://host:port` in lower case and without a"
-    " path, or `*` for any"
-)
+_ORIGIN: Final = r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+)\Z"
+Origin = Annotated[str, Meta(pattern=_ORIGIN)]
+_SECRET: Final = r"^[!-~]*\Z"  # what a header can carry
+Secret = Annotated[str, Meta(min_length=1, pattern=_SECRET)]
+# What is told instead of a regular expression.
+PATTERNS: Final = {
+    _ORIGIN: (
+        "expected an origin, which is `https://host` or `https://host:port` in lower case and"
+        " without a path, or `*` for any"
+    ),
+    _SECRET: "expected printable ASCII characters without spaces, which a header can carry",
+}
 # An empty one would mean every interface, which an unset variable of a shell should not.
 Host = Annotated[str, Meta(min_length=1)]
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-Secret = Annotated[str, Meta(min_length=1, pattern="^[!-~]*$")]  # what a header can carry
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

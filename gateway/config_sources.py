@@ -12,10 +12,11 @@ from typing import Final, NamedTuple, get_args
 
 import msgspec
 
-from gateway.config import ORIGIN_EXPECTED, ChannelConfig, Config, PrefixConfig, Section
+from gateway.config import PATTERNS, ChannelConfig, Config, PrefixConfig, Section
 from gateway.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
+_EXPECTED: Final = {repr(pattern): text for pattern, text in PATTERNS.items()}
 SECRETS: Final = frozenset({("auth", "api_key")})
 # The one field that is a list of tables.
 PREFIXES: Final = ("channels", "prefixes")
@@ -216,8 +217,10 @@ def _words(type_: object) -> Iterator[str]:
 def _split(error: msgspec.ValidationError) -> tuple[str, str]:
     """Return what is wrong and where; msgspec gives both only as one text."""
     message, _, path = str(error).partition(" - at ")
-    if " matching regex " in message:
-        message = ORIGIN_EXPECTED
+    # msgspec shows the pattern as repr does.
+    _, is_pattern, quoted = message.partition(" matching regex ")
+    if is_pattern:
+        message = _EXPECTED[quoted]
     return message, path.strip("`") or "$"
 
 
