@@ -21,13 +21,14 @@ from loadtest.report.table import format_result
 from loadtest.result import Result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import connect, fanout, idle
-from loadtest.serving import serve_gateway
+from loadtest.scenarios import command, connect, echo, fanout, idle, response
+from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
 
 _EPILOG: Final = """\
-Without --target a gateway is started on loopback for the run, with the limits lifted that the
-scenario would reach. `python -m loadtest SCENARIO --help` shows the options and examples of one.
+Without --target a gateway, or what the scenario says, is started on loopback for the run, with the
+limits lifted that the scenario would reach. `python -m loadtest SCENARIO --help` shows the options
+and examples of one.
 
 exit status: 0 when everything came as promised, 1 when not or the target cannot be reached, 2 for
 wrong arguments, 130 after Ctrl-C, which ends the measuring and shows what was measured so far.
@@ -36,9 +37,18 @@ Load goes where --target points: only to a machine that is yours.
 """
 
 SCENARIOS: Final[dict[str, Scenario]] = {
+    "command": cast(Scenario, command),
     "connect": cast(Scenario, connect),
+    "echo": cast(Scenario, echo),
     "fanout": cast(Scenario, fanout),
     "idle": cast(Scenario, idle),
+    "response": cast(Scenario, response),
+}
+
+# What is started without --target where that is no gateway: the program, and its URL's scheme.
+PROGRAMS: Final = {
+    "echo": ("loadtest.servers.echo", "ws"),
+    "response": ("loadtest.servers.plain", "http"),
 }
 
 # Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and
@@ -84,12 +94,16 @@ async def _run_scenario(arguments: argparse.Namespace) -> int:
 async def _find_target(
     arguments: argparse.Namespace, scenario: Scenario
 ) -> AsyncIterator[tuple[str, int | None]]:
-    """Give the URL of the target and its process, that of a gateway of our own if none is named."""
+    """Give the URL of the target and its process, that of a server of our own if none is named."""
     if arguments.target is not None:
         yield arguments.target, arguments.pid
-        return
-    async with serve_gateway(scenario.GATEWAY) as serving:
-        yield f"ws://{serving.host}:{serving.port}/ws", serving.pid
+    elif arguments.scenario in PROGRAMS:
+        program, scheme = PROGRAMS[arguments.scenario]
+        async with serve_program(program) as serving:
+            yield f"{scheme}://{serving.host}:{serving.port}/", serving.pid
+    else:
+        async with serve_gateway(scenario.GATEWAY) as serving:
+            yield f"ws://{serving.host}:{serving.port}/ws", serving.pid
 
 
 def _read_options(arguments: argparse.Namespace, scenario: Scenario) -> dict[str, Any]:
@@ -129,7 +143,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _add_run_arguments(parser: argparse.ArgumentParser, scenario: Scenario) -> None:
     """Add the options that all scenarios have."""
     add = parser.add_argument_group("of every scenario").add_argument
-    add("--target", metavar="URL", help="default: a gateway that is started for the run")
+    add("--target", metavar="URL", help="default: a server that is started for the run")
     add("--pid", type=read_count, help="the target's process, for its CPU and memory")
     if scenario.HAS_DURATION:
         add("--seconds", type=read_number, default=5.0, help="default: %(default)s")

@@ -28,7 +28,7 @@ PONG_FRAME: Final = encode_masked_frame(PONG, b"", MASKING_KEY)
 
 
 class Target(NamedTuple):
-    """Where connections go."""
+    """Where connections go; path has the query, too."""
 
     host: str
     port: int
@@ -41,8 +41,11 @@ class Target(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-def parse_target(url: str) -> Target:
-    """Return where a ws:// or http:// URL leads; raise LoadError for any other."""
+def parse_target(url: str, default_path: str = "/ws") -> Target:
+    """Return where a ws:// or http:// URL leads; raise LoadError for any other.
+
+    default_path is that of a URL that has none.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or 80
@@ -50,12 +53,14 @@ def parse_target(url: str) -> Target:
         raise LoadError(f"{url!r} is no URL: {error}") from None
     if parts.scheme not in ("ws", "http") or parts.hostname is None:
         raise LoadError(f"{url!r} is not a ws:// or http:// URL")
-    return Target(parts.hostname, port, parts.path or "/ws", url)
+    path = parts.path or default_path
+    return Target(parts.hostname, port, f"{path}?{parts.query}" if parts.query else path, url)
 
 
 class LoadConnection(asyncio.BufferedProtocol):
     """One connection, which sends an opening and is open once it has read the opening's marker.
 
+    An empty opening makes it open as soon as it is connected.
     What it reads afterwards is at the beginning of the shared buffer, only for the time of
     take(nbytes), which subclasses define. lost is called when the other side closes.
     """
@@ -85,7 +90,10 @@ class LoadConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the opening."""
         self._asyncio_transport = cast(asyncio.Transport, transport)
-        self._asyncio_transport.write(self._opening.request)
+        if self._opening.request:
+            self._asyncio_transport.write(self._opening.request)
+        else:
+            self._be_open()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Return the buffer that all share: what it holds is looked at before the next read."""
@@ -98,9 +106,7 @@ class LoadConnection(asyncio.BufferedProtocol):
             return
         self._read += self.buffer[:nbytes]
         if self._opening.marker in self._read:
-            self._read = b""
-            self.opened.set_result(None)
-            self.opened = None
+            self._be_open()
         elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:
             self._fail(f"the target answered {self._read[:200]!r}")
 
@@ -128,6 +134,12 @@ class LoadConnection(asyncio.BufferedProtocol):
     def _is_refused(self) -> bool:
         answer = self._read[:12]
         return not (b"HTTP/1.1 101".startswith(answer) or b"HTTP/1.1 200".startswith(answer))
+
+    def _be_open(self) -> None:
+        assert self.opened is not None
+        self._read = b""
+        self.opened.set_result(None)
+        self.opened = None
 
     def _fail(self, reason: str) -> None:
         if self.opened is not None and not self.opened.done():

@@ -75,6 +75,15 @@ async def serve_gateway(
         yield serving
 
 
+@contextlib.asynccontextmanager
+async def serve_program(module: str, cpus: Sequence[int] = ()) -> AsyncIterator[Serving]:
+    """Run a module that listens on its --port of loopback, as `serve` does."""
+    port = find_free_port()
+    command = [sys.executable, "-m", module, "--port", str(port)]
+    async with serve(command, port=port, environment={}, cpus=cpus) as serving:
+        yield serving
+
+
 def find_free_port() -> int:
     """Return a port of loopback that nobody listens on at this moment."""
     with socket.socket() as sock:

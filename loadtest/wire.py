@@ -41,6 +41,11 @@ class ResponseDecoder:
         self._step: Callable[[list[ResponseEvent]], bool] = self._read_head
         self._missing_bytes = 0
 
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing of a next response has arrived."""
+        return not self._buffer and self._step == self._read_head
+
     def feed(self, data: bytes) -> list[ResponseEvent]:
         """Return what data completes, oldest first; raise WireError for what is no response."""
         self._buffer += data
@@ -115,6 +120,11 @@ class ServerFrameDecoder:
     def __init__(self) -> None:
         self._buffer = b""
 
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing of a next frame has arrived."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> list[ServerFrame]:
         """Return the frames that data completes; raise WireError for a malformed one."""
         buffer = self._buffer + data if self._buffer else data
@@ -151,6 +161,13 @@ def read_frame_head(buffer: bytes, start: int) -> tuple[int | None, int]:
     if length > _MAX_FRAME_BYTES:
         raise WireError(f"a frame of {length} bytes")
     return body, length
+
+
+def describe_close(payload: bytes) -> str:
+    """Return the code and the reason in the payload of a close frame as text."""
+    if len(payload) < 2:
+        return "without a code"
+    return f"{int.from_bytes(payload[:2], 'big')} {payload[2:].decode(errors='replace')}".rstrip()
 
 
 class StreamEvent(NamedTuple):

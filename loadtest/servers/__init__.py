@@ -1,0 +1,1 @@
+"""Servers of a few lines that scenarios load where no --target is given."""
