@@ -29,14 +29,26 @@ def format_quantity(value: float | None, unit: str = "") -> str:
         return NOT_MEASURED
     if not unit and value % 1 == 0:
         return f"{value:,.0f}"
+    size, name = find_scale(value, unit)
+    return f"{format_number(value / size)} {name}".rstrip()
+
+
+def find_scale(value: float, unit: str) -> tuple[float, str]:
+    """Return the unit that keeps value short, and how many of unit one of it is."""
     unit, space, rest = unit.partition(" ")
-    if unit in _SCALES:
-        factor, scale = _SCALES[unit]
-        # Rounded before the choice: 999.9 µs are 1.00 ms.
-        value = _round(value * factor)
-        size, unit = next((step for step in reversed(scale) if abs(value) >= step[0]), scale[0])
-        value /= size
-    return f"{format_number(value)} {unit}{space}{rest}".rstrip()
+    if unit not in _SCALES:
+        return 1.0, f"{unit}{space}{rest}"
+    factor, scale = _SCALES[unit]
+    # Rounded before the choice: 999.9 µs are 1.00 ms.
+    rounded = abs(_round(value * factor))
+    size, name = next((step for step in reversed(scale) if rounded >= step[0]), scale[0])
+    return size / factor, f"{name}{space}{rest}"
+
+
+def format_tick(value: float, unit: str) -> str:
+    """Return a round quantity, with no more digits than it needs: "5 ms"."""
+    number, space, name = format_quantity(value, unit).partition(" ")
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{space}{name}"
 
 
 def format_number(value: float) -> str:
