@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from math import ceil
 
+from gateway.budget import Share
+from gateway.web.request import BaseRequest
 from gateway.web.response import Response
 from protocol.codec import JSON
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError
-from protocol.messages import Push, error_push
+from protocol.messages import error_push
 
 # The status of each error that a request can meet; whatever stands for bad input is 400.
 STATUS = {
@@ -38,9 +40,19 @@ def answer_json(
     )
 
 
-def answer_push(push: Push) -> Response:
-    """Return a response that carries push as JSON."""
-    return answer_json(JSON.encode(push))
+async def send_json(request: BaseRequest, body: bytes, share: Share) -> Response:
+    """Send what answer_json returns, and return it once the client has read all but a rest.
+
+    The rest is what may wait for any client, 64 KiB. Until then share holds as many bytes as body
+    has, and nothing else; the caller gives them back. Raises MessageError (overloaded) where they
+    are not there now, and ConnectionResetError where the client has left.
+    """
+    share.release()
+    share.grow(len(body))
+    response = answer_json(body)
+    await response.prepare(request)
+    await response.write_eof()
+    return response
 
 
 def refuse(

@@ -75,6 +75,12 @@ class ServerConfig(Section, frozen=True):
     # For a client to read any of an answer, as nginx; one that reads nothing is dropped. It is also
     # the bound for the answer to a long-poll.
     write_timeout_s: Seconds = 60.0
+    # Answers to GET /poll and to reads of history and presence that their clients have not read,
+    # all together, and what polls have collected for theirs: a sixteenth of what logs may hold.
+    # Each is in memory twice, as it was made and as it is written, and counts until all but 64 KiB
+    # of it have been read, the client has left, or write_timeout_s is over. Beyond it a request is
+    # answered with 503 and Retry-After.
+    max_unread_bytes: Annotated[int, Meta(ge=4 * 1024 * 1024)] = 64 * 1024 * 1024
     # How long a connection may idle between two requests, as nginx; then it is closed. Longer than
     # a long-poll client takes to come back; clients try again on a new one where they are late.
     keepalive_timeout_s: Seconds = 75.0
@@ -413,6 +419,12 @@ class Config(Section, frozen=True):
     auth: AuthConfig = AuthConfig()
 
     def __post_init__(self) -> None:
-        """Refuse bodies that could never be published."""
+        """Refuse bodies that could never be published, and answers that could never be given."""
         if self.publish.max_pending_bytes < self.server.max_body_bytes:
             raise ValueError("publish.max_pending_bytes must not be below server.max_body_bytes")
+        answer_bytes = max(self.longpoll.max_response_bytes, self.server.max_body_bytes)
+        if self.server.max_unread_bytes < 4 * answer_bytes:
+            raise ValueError(
+                "server.max_unread_bytes must not be below four times"
+                " longpoll.max_response_bytes and server.max_body_bytes"
+            )

@@ -15,6 +15,7 @@ from gateway.auth import Identify, choose_identify
 from gateway.broker import Draft
 from gateway.brokers.durable import DurableBroker
 from gateway.brokers.memory import MemoryBroker
+from gateway.budget import Budget
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.errors import BrokerUnavailable
@@ -192,7 +193,8 @@ class Node:
         identify = self._identify
         may_publish = config.auth.api_key is None or config.auth.client_publish
         commands = Commands(hub, self._broker, config.session, may_publish=may_publish)
-        api = API(hub, self._broker)
+        unread = Budget("answers that wait for their readers", config.server.max_unread_bytes)
+        api = API(hub, self._broker, unread)
         publish = PublishEndpoint(self._broker, config, asyncio.get_running_loop().time)
         event_streams = EventStreamEndpoint(hub, heartbeat, config, identify)
         operations: dict[str, Methods] = {
@@ -209,7 +211,7 @@ class Node:
                 **page_routes(),
                 "/ws": {"GET": WebSocketEndpoint(hub, commands, heartbeat, config, identify)},
                 "/sse": {"GET": event_streams},
-                "/poll": {"GET": PollEndpoint(hub, config.longpoll, identify)},
+                "/poll": {"GET": PollEndpoint(hub, config.longpoll, unread, identify)},
                 "/publish": {"POST": publish},
                 "/readyz": {"GET": _answer_alive, "HEAD": _answer_alive},
                 **operations,

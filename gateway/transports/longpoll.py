@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.answers import answer_json, refuse_error
+from gateway.answers import refuse_error, send_json
 from gateway.auth import Identify, identify_nobody
+from gateway.budget import Budget, Share
 from gateway.config import LongpollConfig
 from gateway.hub import Hub
 from gateway.query import Query
@@ -41,13 +42,14 @@ def encode_items(stream: Stream, publications: Sequence[Publication], _: Positio
 
 
 class PollTransport:
-    """Collects what one poll will be answered with, up to max_bytes."""
+    """Collects what one poll will be answered with, up to max_bytes, or what share may hold."""
 
     encode_push = None
 
-    def __init__(self, hub: Hub, max_bytes: int, user: str | None = None) -> None:
+    def __init__(self, hub: Hub, max_bytes: int, share: Share, user: str | None = None) -> None:
         self._hub = hub
         self._max_bytes = max_bytes
+        self._share = share
         self._messages: list[bytes] = []
         self._gaps: list[bytes] = []
         self._size_bytes = 0
@@ -92,22 +94,29 @@ class PollTransport:
             await self._grown
 
     def take_answer(self) -> bytes:
-        """Return the JSON text of the answer and end the session."""
+        """Return the JSON text of the answer, end the session and forget what was collected."""
         # Falling behind gives every subscription the offset that it has really been given, even in
         # the middle of a flush.
         self._hub.pause(self.session)
         positions = self.session.positions()
         self._hub.detach(self.session)
+        messages, gaps = self._messages, self._gaps
+        self._messages, self._gaps = [], []
         return b'{"cursor":"%b","positions":%b,"messages":[%b],"gaps":[%b]}' % (
             encode_cursor(positions).encode(),
             msgspec.json.encode({name: each._asdict() for name, each in positions.items()}),
-            b",".join(self._messages),
-            b",".join(self._gaps),
+            b",".join(messages),
+            b",".join(gaps),
         )
 
     def _grow(self, size_bytes: int) -> None:
         self._size_bytes += size_bytes
-        if self._size_bytes >= self._max_bytes and not self.session.is_paused:
+        is_full = self._size_bytes >= self._max_bytes
+        try:
+            self._share.grow(size_bytes)
+        except MessageError:  # what is here already may be answered, once others are
+            is_full = True
+        if is_full and not self.session.is_paused:
             self._hub.pause(self.session)
         if not self._grown.done():
             self._grown.set_result(None)
@@ -117,9 +126,14 @@ class PollEndpoint:
     """GET /poll: answers when something is newer than the cursor, or at the timeout."""
 
     def __init__(
-        self, hub: Hub, config: LongpollConfig, identify: Identify = identify_nobody
+        self,
+        hub: Hub,
+        config: LongpollConfig,
+        unread: Budget,
+        identify: Identify = identify_nobody,
     ) -> None:
         self._hub = hub
+        self._unread = unread
         self._identify = identify
         self._config = config
 
@@ -133,10 +147,12 @@ class PollEndpoint:
                 raise MessageError(ErrorCode.INVALID_FIELD, _NO_DISCONNECT)
             user = await self._identify(request)
             streams = await follow_all(self._hub, wanted)
+            with Share(self._unread) as share:
+                transport = PollTransport(self._hub, self._config.max_response_bytes, share, user)
+                answer = await self._poll(transport, streams, wanted, timeout_s)
+                return await send_json(request, answer, share)
         except MessageError as error:
             return refuse_error(error)
-        transport = PollTransport(self._hub, self._config.max_response_bytes, user)
-        return answer_json(await self._poll(transport, streams, wanted, timeout_s))
 
     async def _poll(
         self,

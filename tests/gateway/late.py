@@ -8,6 +8,7 @@ from typing import Any
 from gateway.api import API
 from gateway.broker import Deliver, Draft
 from gateway.brokers.memory import MemoryBroker
+from gateway.budget import Budget
 from gateway.config import ChannelsConfig, Config, HubConfig
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
@@ -121,15 +122,16 @@ class Front:
     def __init__(self, broker: Any, **sections: Any) -> None:
         self._broker = broker
         self.config = Config(**sections)
+        self.unread = Budget("answers", 1 << 20)
         self.now = 0.0
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         hub = Hub(self._broker, HubConfig(), loop.call_soon, quiet_presence(loop.call_soon))
-        api = API(hub, self._broker)
+        api = API(hub, self._broker, self.unread)
         publish = PublishEndpoint(self._broker, self.config, lambda: self.now)
         routes = {"/publish": {"POST": publish}}
-        router = Router(routes, {"history": api.history}, {})
+        router = Router(routes, {"history": api.history, "presence": api.presence}, {})
         self._server = Server(router, handler_cancellation=True, access_log=None)
         self._listener = await loop.create_server(self._server, "127.0.0.1", 0)
         self.port = self._listener.sockets[0].getsockname()[1]

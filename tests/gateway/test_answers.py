@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from gateway.answers import answer_json, answer_push, refuse, refuse_error, retry_headers
+from gateway.answers import answer_json, refuse, refuse_error, retry_headers, send_json
+from gateway.budget import Budget, Share
 from protocol.codes import ErrorCode
 from protocol.errors import MessageError, OffsetConflict
-from protocol.messages import Published
 
 STATUS_BY_CODE = [
     ("malformed", 400),
@@ -56,11 +56,32 @@ async def test_json_may_have_another_status_and_more_headers(fetch):
     assert reply.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_push_is_answered_as_json(fetch):
-    push = Published(channel="ä", epoch="E", offset=5)
-    reply = await ask(fetch, lambda: answer_push(push))
-    text = '{"type":"published","channel":"ä","epoch":"E","offset":5}\n'
-    assert (reply.status, reply.body.decode()) == (200, text)
+async def test_what_waits_to_be_read_is_held_instead_of_what_was(fetch):
+    budget = Budget("answers", 10)
+
+    async def handle(request):
+        with Share(budget) as share:
+            share.grow(9)
+            response = await send_json(request, b'{"a":1}', share)
+            assert budget.held_bytes == 7
+            return response
+
+    reply = await fetch(handle, "GET /")
+    assert (reply.status, reply.body) == (200, b'{"a":1}\n')
+    assert budget.held_bytes == 0
+
+
+async def test_what_may_not_be_held_is_not_sent(fetch):
+    async def handle(request):
+        with Share(Budget("answers", 6)) as share:
+            try:
+                return await send_json(request, b'{"a":1}', share)
+            except MessageError as error:
+                return refuse_error(error)
+
+    reply = await fetch(handle, "GET /")
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+    assert json.loads(reply.body)["code"] == "overloaded"
 
 
 async def test_a_refusal_names_the_error_and_carries_its_headers(fetch):

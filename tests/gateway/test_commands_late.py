@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.budget import Budget, Share
 from gateway.config import HubConfig
 from gateway.errors import BrokerUnavailable
 from gateway.hub import Hub
@@ -217,7 +218,7 @@ async def test_a_session_that_came_while_the_broker_was_asked_takes_its_room(
     hub = Hub(broker, HubConfig(max_sessions=1), call_soon, quiet_presence(call_soon))
     following = asyncio.ensure_future(follow_all(hub, [Wanted("a", None)]))
     await told()
-    transport = PollTransport(hub, 1000)
+    transport = PollTransport(hub, 1000, Share(Budget("answers", 1000)))
     hub.attach(transport.session)
     await broker.answer()
     with pytest.raises(MessageError) as caught:

@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from gateway.config import ChannelsConfig, Config, PrefixConfig, PublishConfig, ServerConfig
+from gateway.config import (
+    ChannelsConfig,
+    Config,
+    LongpollConfig,
+    PrefixConfig,
+    PublishConfig,
+    ServerConfig,
+)
 
 
 def test_the_first_prefix_that_fits_applies_and_the_common_settings_to_the_rest():
@@ -46,6 +53,15 @@ def test_a_rate_whose_burst_one_request_could_exceed_is_refused():
     with pytest.raises(ValueError, match="publications_burst must not be below max_batch_count"):
         PublishConfig(publications_per_s=1, publications_burst=9, max_batch_count=10)
     PublishConfig(publications_burst=9, max_batch_count=10)  # without a rate it means nothing
+
+
+def test_answers_that_could_never_be_given_are_refused():
+    server = ServerConfig(max_unread_bytes=8 << 20)
+    with pytest.raises(ValueError, match="max_unread_bytes must not be below four times"):
+        Config(server=server, longpoll=LongpollConfig(max_response_bytes=(2 << 20) + 1))
+    Config(server=server, longpoll=LongpollConfig(max_response_bytes=2 << 20))
+    with pytest.raises(msgspec.ValidationError, match="max_unread_bytes"):
+        msgspec.convert({"max_unread_bytes": (4 << 20) - 1}, ServerConfig)
 
 
 def test_bodies_that_could_never_be_published_are_refused():

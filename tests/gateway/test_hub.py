@@ -8,6 +8,7 @@ import pytest
 
 from gateway.broker import Draft
 from gateway.brokers.memory import MemoryBroker
+from gateway.budget import Budget, Share
 from gateway.config import ChannelsConfig, HubConfig
 from gateway.hub import Hub
 from gateway.session import Positions
@@ -236,7 +237,7 @@ async def test_a_poll_that_ends_in_the_middle_of_a_flush_has_the_cursor_of_what_
     call_soon = callbacks.append
     hub = Hub(broker, HubConfig(turn_deliveries=1), call_soon, quiet_presence(call_soon))
     await broker.start(hub.deliver)
-    polls = [PollTransport(hub, 1000) for _ in range(2)]
+    polls = [PollTransport(hub, 1000, Share(Budget("answers", 1000))) for _ in range(2)]
     for poll in polls:
         hub.attach(poll.session)
         hub.subscribe(poll.session, await hub.follow("a"), None)

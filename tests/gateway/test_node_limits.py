@@ -62,7 +62,7 @@ async def test_a_connection_that_idles_between_requests_is_closed():
 
 async def test_a_poll_whose_answer_nobody_reads_is_dropped():
     sections = {
-        "server": limited(write_timeout_s=SOON_S),
+        "server": limited(write_timeout_s=SOON_S, max_unread_bytes=1 << 28),
         "channels": ChannelsConfig(history_count=100_000, history_bytes=1 << 26),
         "longpoll": LongpollConfig(max_response_bytes=1 << 26),
     }
