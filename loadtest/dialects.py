@@ -107,4 +107,22 @@ class PlainDialect:
         return len(encode_frame(TEXT, data.encode()))
 
 
-DIALECTS: Final[dict[str, Dialect]] = {"gateway": GatewayDialect(), "plain": PlainDialect()}
+class NchanDialect(PlainDialect):
+    """nchan as loadtest/peers/nginx.py sets it up: plain, but published by POST."""
+
+    def publisher(self, path: str, host: str) -> Opening:
+        """Return a request that is answered by what nginx says to it without nchan."""
+        return Opening(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), b"ready")
+
+    def publish(self, channel: str, data: str) -> bytes:
+        """Return a request that does not wait for the answer to the one before."""
+        body = data.encode()
+        head = f"POST /publish/{channel} HTTP/1.1\r\nHost: n\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+
+DIALECTS: Final[dict[str, Dialect]] = {
+    "gateway": GatewayDialect(),
+    "nchan": NchanDialect(),
+    "plain": PlainDialect(),
+}

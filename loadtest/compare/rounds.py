@@ -96,7 +96,7 @@ class Rounds:
                     scenario=self._work.scenario,
                     target=f"ws://{serving.host}:{serving.port}{server.path}",
                     options=self._options(contestant),
-                    seconds=_QUICK_S if terms.is_quick else terms.seconds,
+                    seconds=_QUICK_S if terms.is_quick else self._work.seconds or terms.seconds,
                     workers=terms.workers,
                     pid=serving.pid,
                     dialect=server.dialect,

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from loadtest.peers import nginx
+
 
 class Server(NamedTuple):
     """One server in one role.
@@ -58,4 +60,5 @@ SERVERS: Final[dict[str, Server]] = {
     "websockets": _python("websockets", "hub"),
     "picows": _python("picows", "hub"),
     "socketify": _python("socketify", "hub")._replace(name="uWebSockets"),
+    "nchan": Server("nchan", nginx.prepare, nginx.find_absence, "nchan"),
 }

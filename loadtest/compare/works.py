@@ -32,7 +32,7 @@ class Work(NamedTuple):
 
     The first contestant is ours. options are those of the scenario, and quick replaces some of them
     where only a look is wanted at whether everything works. Where is_warmed each server does the
-    work for a moment before what counts.
+    work for a moment before what counts. seconds is how long a run has to be, where that matters.
     """
 
     name: str
@@ -43,12 +43,14 @@ class Work(NamedTuple):
     contestants: tuple[Contestant, ...]
     measures: tuple[Measure, ...]
     is_warmed: bool = True
+    seconds: float | None = None
 
 
 _RATE: Final = Measure("rate")
 _CPU: Final = Measure("server CPU per event", is_less_better=True)
 _FANOUT_SERVERS: Final = tuple(
-    Contestant(name) for name in ("gateway", "aiohttp", "websockets", "picows", "socketify")
+    Contestant(name)
+    for name in ("gateway", "aiohttp", "websockets", "picows", "socketify", "nchan")
 )
 
 _WORKS: Final = (
@@ -78,6 +80,47 @@ _WORKS: Final = (
         {"channels": 5, "subscribers": 2},
         _FANOUT_SERVERS,
         (_RATE._replace(goals={"aiohttp": 2, "uWebSockets": 1.0}), _CPU),
+    ),
+    Work(
+        "memory",
+        "5,000 idle WebSockets with a subscription each",
+        "idle",
+        {"connections": 5000},
+        {"connections": 10},
+        _FANOUT_SERVERS,
+        (Measure("memory per connection", is_less_better=True, goals={None: 4}),),
+        is_warmed=False,
+    ),
+    Work(
+        "connect",
+        "5,000 upgrades with a subscription each, of aiohttp without",
+        "connect",
+        {"connections": 5000},
+        {"connections": 10},
+        (
+            Contestant("gateway"),
+            Contestant("aiohttp", {"bare": True}, "aiohttp, bare"),
+            Contestant("websockets"),
+            Contestant("picows"),
+            Contestant("socketify"),
+            Contestant("nchan"),
+        ),
+        (
+            Measure("server CPU per connection", is_less_better=True, goals={"aiohttp, bare": 0.7}),
+            _RATE,
+        ),
+        is_warmed=False,
+    ),
+    Work(
+        "idle",
+        "5,000 idle sockets through one heartbeat",
+        "idle",
+        {"connections": 5000},
+        {"connections": 10},
+        (Contestant("gateway"),),
+        (Measure("server CPU", is_less_better=True, goals={None: 1}),),
+        is_warmed=False,
+        seconds=25.0,
     ),
 )
 WORKS: Final[dict[str, Work]] = {work.name: work for work in _WORKS}
