@@ -5,11 +5,8 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
-
-import msgspec
 
 from loadtest import slow
 from loadtest.compare import command as compare
@@ -17,8 +14,9 @@ from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
 from loadtest.options import read_count, read_number
 from loadtest.progress import Progress
+from loadtest.report import command as report
+from loadtest.report import output
 from loadtest.report.table import format_result
-from loadtest.result import Result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
 from loadtest.scenarios import command, connect, echo, fanout, idle, response
@@ -53,7 +51,12 @@ PROGRAMS: Final = {
 
 # Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and
 # run(arguments), a coroutine function that prints what came out and returns the exit status.
-COMMANDS: Final[dict[str, ModuleType]] = {"compare": compare, "losses": losses, "slow": slow}
+COMMANDS: Final[dict[str, ModuleType]] = {
+    "compare": compare,
+    "losses": losses,
+    "report": report,
+    "slow": slow,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +87,8 @@ async def _run_scenario(arguments: argparse.Namespace) -> int:
                 pid=pid,
             )
             result = await run(plan, progress.show)
-    _show(result, arguments)
+    print(format_result(result))
+    output.write([result], arguments)
     if result.is_interrupted:
         return 130
     return 1 if result.fault_count else 0
@@ -109,12 +113,6 @@ async def _find_target(
 def _read_options(arguments: argparse.Namespace, scenario: Scenario) -> dict[str, Any]:
     names = scenario.Options.__struct_fields__
     return {name: getattr(arguments, name) for name in names}
-
-
-def _show(result: Result, arguments: argparse.Namespace) -> None:
-    print(format_result(result))
-    if arguments.json is not None:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -150,7 +148,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, scenario: Scenario) -> N
     else:
         parser.set_defaults(seconds=0.0)
     add("--workers", type=read_count, default=1, help="processes that load; default: %(default)s")
-    add("--json", metavar="FILE", type=Path, help="write the result there, too")
+    output.add_arguments(parser)
 
 
 if __name__ == "__main__":

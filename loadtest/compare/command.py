@@ -7,14 +7,13 @@ compares the best run of each. A peer that is not installed is left out, and nam
 import argparse
 import asyncio
 import os
-from pathlib import Path
 from typing import Final
 
 from loadtest.compare.machine import find_cpus
 from loadtest.compare.rounds import Rounds, Terms, find_name
 from loadtest.compare.works import WORKS
 from loadtest.options import read_count, read_number
-from loadtest.report.saved import save
+from loadtest.report import output
 from loadtest.report.table import format_comparison
 from loadtest.result import Comparison
 
@@ -22,7 +21,7 @@ EXAMPLES: Final = """\
 examples:
   python -m loadtest compare
       everything, which takes some minutes
-  python -m loadtest compare fanout fanout-64 --rounds 5 --json ratios.json
+  python -m loadtest compare fanout fanout-64 --rounds 5 --json ratios.json --html ratios.html
   python -m loadtest compare --quick
       whether everything works; its figures mean nothing
   python -m loadtest compare --list
@@ -49,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N,...",
             help=f"cores of the {name}; default: {cpus[0]}",
         )
-    add("--json", metavar="FILE", type=Path, help="write the comparisons there, too")
+    output.add_arguments(parser)
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -76,8 +75,7 @@ async def run(arguments: argparse.Namespace) -> int:
         is_interrupted = await _compare_all(arguments.works or [*WORKS], terms, comparisons)
     finally:
         os.sched_setaffinity(0, before)
-    if arguments.json is not None:
-        save(comparisons, arguments.json)
+    output.write(comparisons, arguments)
     return 130 if is_interrupted else int(any(_has_failed(each) for each in comparisons))
 
 

@@ -18,6 +18,7 @@ from loadtest.result import Comparison
 
 EXAMPLES: Final = """\
 examples:
+  python -m loadtest fanout --json run.json
   python -m loadtest report run.json
   python -m loadtest report before.json after.json --html report.html
   python -m loadtest report compare.json --markdown

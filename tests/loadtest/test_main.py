@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,15 @@ def test_each_scenario_explains_itself_by_examples(scenario: str) -> None:
     assert finished.returncode == 0
     assert "examples:\n" in finished.stdout
     assert f"python -m loadtest {scenario}" in finished.stdout
+
+
+def test_what_a_scenario_measured_is_saved_and_shown_again_by_report(tmp_path: Path) -> None:
+    saved, page = tmp_path / "run.json", tmp_path / "run.html"
+    measured = run(
+        *("fanout", "--subscribers", "3", "--seconds", "0.1"),
+        *("--json", str(saved), "--html", str(page)),
+    )
+    assert measured.returncode == 0, measured.stderr
+    again = run("report", str(saved))
+    assert (again.returncode, again.stdout, again.stderr) == (0, measured.stdout, "")
+    assert "<h1>fanout of gateway</h1>" in page.read_text(encoding="utf-8")
