@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from types import ModuleType
 from typing import Any, Final, cast
 
-from loadtest import slow
 from loadtest.compare import command as compare
 from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
@@ -19,7 +18,7 @@ from loadtest.report import output
 from loadtest.report.table import format_result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import command, connect, echo, fanout, idle, response
+from loadtest.scenarios import command, connect, echo, fanout, idle, response, slow
 from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
 
@@ -41,6 +40,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "fanout": cast(Scenario, fanout),
     "idle": cast(Scenario, idle),
     "response": cast(Scenario, response),
+    "slow": cast(Scenario, slow),
 }
 
 # What is started without --target where that is no gateway: the program, and its URL's scheme.
@@ -55,7 +55,6 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "compare": compare,
     "losses": losses,
     "report": report,
-    "slow": slow,
 }
 
 

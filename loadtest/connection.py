@@ -105,8 +105,10 @@ class LoadConnection(asyncio.BufferedProtocol):
             self.take(nbytes)
             return
         self._read += self.buffer[:nbytes]
-        if self._opening.marker in self._read:
+        _, marker, rest = self._read.partition(self._opening.marker)
+        if marker:
             self._be_open()
+            self.begin(rest)
         elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:
             self._fail(f"the target answered {self._read[:200]!r}")
 
@@ -123,6 +125,9 @@ class LoadConnection(asyncio.BufferedProtocol):
             sock = self._asyncio_transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._asyncio_transport.abort()
+
+    def begin(self, rest: bytes) -> None:
+        """Take what has arrived with the marker, behind it; the base class drops it."""
 
     def take(self, nbytes: int) -> None:
         """Take what has arrived; the base class drops it."""
@@ -146,14 +151,20 @@ class LoadConnection(asyncio.BufferedProtocol):
             self.opened.set_exception(LoadError(reason))
 
 
-async def connect(target: Target, connection: LoadConnection, number: int = 0) -> None:
+async def connect(
+    target: Target,
+    connection: LoadConnection,
+    number: int = 0,
+    receive_bytes: int | None = None,
+) -> None:
     """Open connection; number is its place among all, for its source address.
 
+    receive_bytes is how much the kernel shall hold that is not read; None leaves it to the kernel.
     Raises LoadError, Unreachable where no connection comes about; then nothing is left of it.
     """
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await _reach(target, connection, number)
+            await _reach(target, connection, number, receive_bytes)
             if connection.opened is not None:
                 await connection.opened
     except TimeoutError:
@@ -164,24 +175,53 @@ async def connect(target: Target, connection: LoadConnection, number: int = 0) -
         raise
 
 
-async def _reach(target: Target, connection: LoadConnection, number: int) -> None:
+async def _reach(
+    target: Target, connection: LoadConnection, number: int, receive_bytes: int | None
+) -> None:
     loop = asyncio.get_running_loop()
     source = _find_source(target.host, number)
+    address = (target.host, target.port)
     try:
-        await loop.create_connection(
-            lambda: connection, target.host, target.port, local_addr=source
-        )
+        if receive_bytes is None:
+            await loop.create_connection(lambda: connection, *address, local_addr=source)
+        else:
+            sock = await connect_narrow_socket(address, receive_bytes, source)
+            await loop.create_connection(lambda: connection, sock=sock)
     except OSError as error:
         raise Unreachable(target.url, error) from error
 
 
-async def connect_all(target: Target, connections: Iterable[tuple[int, LoadConnection]]) -> None:
+async def connect_narrow_socket(
+    address: tuple[str, int], receive_bytes: int, source: tuple[str, int] | None = None
+) -> socket.socket:
+    """Return a socket that is connected from source to address, with a receive buffer of that size.
+
+    The size is set before connecting, so that segments fit. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        if source is not None:
+            sock.bind(source)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connect_all(
+    target: Target,
+    connections: Iterable[tuple[int, LoadConnection]],
+    receive_bytes: int | None = None,
+) -> None:
     """Open all, some at a time; each comes with its number among those of all workers."""
     waiting = iter(connections)
 
     async def open_in_turn() -> None:
         for number, connection in waiting:
-            await connect(target, connection, number)
+            await connect(target, connection, number, receive_bytes)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -209,7 +209,8 @@ class _Watch:
         if self._server is None:
             return None
         (start_s, before), (opened_s, opened), (end_s, end) = self._marks
-        return ServerUse(opened_s - start_s, end_s - opened_s, before, opened, end)
+        peak = self._server.rss_peak_kib()
+        return ServerUse(opened_s - start_s, end_s - opened_s, before, opened, end, peak)
 
 
 class _Lately:

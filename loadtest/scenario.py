@@ -32,6 +32,7 @@ class ServerUse(NamedTuple):
     before_rss_kib: int
     opened_rss_kib: int
     end_rss_kib: int
+    peak_rss_kib: int  # since it was started
 
 
 class Totals(NamedTuple):

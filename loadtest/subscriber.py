@@ -1,100 +1,131 @@
-"""A lean subscriber that reads gigabytes per second and still knows of every publication.
+"""A client of this gateway that reads gigabytes per second and still knows of every publication.
 
-It looks only at the head of each frame: a message shows its offset at its beginning. Messages are
-to be longer than all other pushes.
+It looks only at the head of each frame: a message shows its offset at its beginning.
 """
 
 import asyncio
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
+from loadtest.connection import LoadConnection, Target
+from loadtest.dialects import MASKING_KEY, Opening, mask_text, upgrade
 from loadtest.errors import LoadError
-from loadtest.wire import read_frame_head
-from protocol.frames import PING, PONG, TEXT, encode_masked_frame
+from loadtest.wire import WireError, read_frame_head
+from protocol.cursor import Position
+from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
 
-_REQUEST: Final = (
-    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG9hZHRlc3QgbG9hZHRlcw==\r\n\r\n"
-)
-# RFC 6455 section 5.3 wants unpredictable keys because of proxies, which do not stand in between.
-_KEY: Final = b"\0\0\0\0"
-# What is longer is a message, and how much of it shows its offset.
-LONG_BYTES: Final = 2_000
+# How much of a message shows its offset: more than its type and the longest channel's name here.
 _SHOWN_BYTES: Final = 200
+_MESSAGE: Final = b'{"type":"message"'
 _OFFSET: Final = re.compile(rb'"offset":(\d+)')
 # A reply that has not come after this long does not come.
 _PATIENCE_S: Final = 20.0
 
 
-class Subscriber(asyncio.BufferedProtocol):
-    """One subscriber on one connection; many may read into the same buffer.
+class Subscriber(LoadConnection):
+    """One client with at most one subscription.
 
-    offset is where it stands; gap_count gaps announced that missed_count publications are missing;
-    is_out_of_order tells of a hole or a repetition that none announced.
+    position is where it stands, None before it has any. gap_count gaps announced that missed_count
+    publications are missing. missing_count publications are missing although none announced it,
+    and repeated_count came again.
     """
 
-    asyncio_transport: asyncio.Transport
+    __slots__ = (
+        "_arrived",
+        "_expected",
+        "_head",
+        "_is_gap_owed",
+        "_replies",
+        "_skipped_bytes",
+        "gap_count",
+        "missed_count",
+        "missing_count",
+        "position",
+        "repeated_count",
+        "size_bytes",
+    )
+    _view = memoryview(LoadConnection.buffer)
 
-    def __init__(self, buffer: bytearray, path: str, host: str) -> None:
-        self.offset = 0
-        self.gap_count = 0
-        self.missed_count = 0
-        self.is_out_of_order = False
+    def __init__(self, target: Target, position: Position | None = None) -> None:
+        super().__init__(Opening(upgrade(target.path, target.authority), b"\r\n\r\n"))
+        self.position = position
+        self.gap_count = self.missed_count = 0
+        self.missing_count = self.repeated_count = 0
         self.size_bytes = 0
-        self.replies: asyncio.Queue[dict[str, object]] = asyncio.Queue()
-        self._buffer = buffer
-        self._view = memoryview(buffer)
-        self._request = _REQUEST.format(path=path, host=host).encode()
-        self._head = b""  # of a frame, or of the response before all frames
-        self._is_upgraded = False
+        self._is_gap_owed = False
+        self._replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._head = b""  # of a frame
         self._skipped_bytes = 0  # of the present message, still to come
-        self._expected = -1
-        self._arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._expected = 0
+        self._arrived: asyncio.Future[None] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask for the upgrade."""
-        self.asyncio_transport = transport
-        transport.write(self._request)
+    def subscribe(self, channel: str) -> None:
+        """Ask for what is published in channel, from position on where there is one."""
+        command: dict[str, Any] = {"type": "subscribe", "id": 1, "channel": channel}
+        if self.position is not None:
+            command.update(self.position._asdict())
+        self.send(command)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Return the buffer that all share: what it holds is looked at before the next read."""
-        return self._buffer
+    def send(self, command: dict[str, Any]) -> None:
+        """Send one command."""
+        self.asyncio_transport.write(mask_text(json.dumps(command)))
 
-    def buffer_updated(self, nbytes: int) -> None:
+    async def wait_reply(self, *types: str) -> dict[str, Any]:
+        """Return the next reply; raise LoadError where it is none of types, or does not come."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                reply = await self._replies.get()
+        except TimeoutError:
+            raise LoadError(f"the target did not reply within {_PATIENCE_S:.0f} s") from None
+        if reply["type"] not in types:
+            raise LoadError(f"the target answered {reply}")
+        return reply
+
+    def expect(self, offset: int) -> "asyncio.Future[None]":
+        """Return what is done once the subscriber stands at offset, or behind it."""
+        self._expected = offset
+        self._arrived = arrived = asyncio.get_running_loop().create_future()
+        if self.position is not None:
+            self._move(self.position)
+        return arrived
+
+    def begin(self, rest: bytes) -> None:
+        """Look at what has come with the response to the upgrade."""
+        self.walk(memoryview(rest))
+
+    def take(self, nbytes: int) -> None:
         """Look at the frames in the buffer."""
-        self.size_bytes += nbytes
-        at = self._skip(nbytes)
-        while at < nbytes:
-            piece = bytes(self._view[at : min(at + _SHOWN_BYTES, nbytes)])
+        self.walk(self._view[:nbytes])
+
+    def lost(self) -> None:
+        """Have whoever waits for a reply know."""
+        self._replies.put_nowait({"type": "closed"})
+
+    def arrive(self, offset: int) -> None:
+        """Take note of the message of that offset, which is the next one; for subclasses."""
+
+    def walk(self, data: memoryview) -> None:
+        """Look at the frames in data, the next of all that has come.
+
+        For what is none the connection is dropped, and whoever waits for a reply told.
+        """
+        self.size_bytes += len(data)
+        try:
+            self._walk(data)
+        except (WireError, ValueError, KeyError) as error:
+            self._replies.put_nowait({"type": "nothing a gateway sends", "why": repr(error)})
+            self.abort()
+
+    def _walk(self, data: memoryview) -> None:
+        at = self._skip(len(data))
+        while at < len(data):
+            piece = bytes(data[at : at + _SHOWN_BYTES])
             at += len(piece)
             self._head += piece
             while self._take_head():
                 pass
-            at += self._skip(nbytes - at)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Have whoever waits for a reply know."""
-        self.replies.put_nowait({"type": "closed"})
-
-    def send(self, command: dict[str, object]) -> None:
-        """Send one command."""
-        frame = encode_masked_frame(TEXT, json.dumps(command).encode(), _KEY)
-        self.asyncio_transport.write(frame)
-
-    def expect(self, offset: int) -> "asyncio.Future[None]":
-        """Return what is done once the subscriber stands at offset."""
-        self._expected = offset
-        self._look_at_offset()
-        return self._arrived
-
-    async def wait_reply(self, *types: str) -> dict[str, object]:
-        """Return the next reply; raise LoadError where it is none of types, or does not come."""
-        async with asyncio.timeout(_PATIENCE_S):
-            reply = await self.replies.get()
-        if reply["type"] not in types or reply.get("code", "overloaded") != "overloaded":
-            raise LoadError(f"the target answered {reply}")
-        return reply
+            at += self._skip(len(data) - at)
 
     def _skip(self, nbytes: int) -> int:
         """Return how many of the next bytes belong to a message whose head was looked at."""
@@ -105,49 +136,71 @@ class Subscriber(asyncio.BufferedProtocol):
     def _take_head(self) -> bool:
         """Take what head begins with; return whether it was there as far as it is of interest."""
         head = self._head
-        if not self._is_upgraded:
-            _, separator, tail = head.partition(b"\r\n\r\n")
-            self._is_upgraded = bool(separator)
-            self._head = tail if separator else head
-            return self._is_upgraded
         body, length = read_frame_head(head, 0)
         if body is None or len(head) < min(body + length, _SHOWN_BYTES):
             return False
-        if length > LONG_BYTES:
+        if head.startswith(_MESSAGE, body):
             self._take_message(head)
             self._skipped_bytes = max(0, body + length - len(head))
         elif len(head) < body + length:
             return False
         else:
-            self._take_push(head[0] & 0x0F, head[body : body + length])
+            self._take_frame(head[0] & 0x0F, head[body : body + length])
         self._head = head[body + length :]
         return True
 
     def _take_message(self, head: bytes) -> None:
         found = _OFFSET.search(head)
-        if found is None:
-            raise LoadError(f"no offset in {head!r}")
+        if found is None or self.position is None:
+            raise WireError(f"a message without offset, or before its subscription: {head!r}")
+        self.missing_count += self._is_gap_owed
+        self._is_gap_owed = False
+        epoch, before = self.position
         offset = int(found[1])
-        self.is_out_of_order |= offset != self.offset + 1
-        self.offset = offset
-        self._look_at_offset()
+        if offset <= before:
+            self.repeated_count += 1
+            return
+        self.missing_count += offset - before - 1
+        self._move(Position(epoch, offset))
+        self.arrive(offset)
 
-    def _look_at_offset(self) -> None:
-        if self.offset == self._expected and not self._arrived.done():
-            self._arrived.set_result(None)
-
-    def _take_push(self, opcode: int, payload: bytes) -> None:
+    def _take_frame(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self.asyncio_transport.write(encode_masked_frame(PONG, payload, _KEY))
-            return
-        if opcode != TEXT:
-            return
-        push = json.loads(payload)
-        if push["type"] == "gap":
-            self.gap_count += 1
-            self.missed_count += push["to"] + 1 - push["from"]
-            self.is_out_of_order |= push["from"] != self.offset + 1
-            self.offset = push["to"]
-            self._look_at_offset()
-        elif "id" in push:
-            self.replies.put_nowait(push)
+            self.asyncio_transport.write(encode_masked_frame(PONG, payload, MASKING_KEY))
+        elif opcode == CLOSE:
+            self.asyncio_transport.close()
+        elif opcode == TEXT:
+            push = json.loads(payload)
+            if push["type"] == "gap":
+                self._take_gap(push)
+            elif "id" in push:
+                self._take_reply(push)
+
+    def _take_reply(self, reply: dict[str, Any]) -> None:
+        if reply["type"] == "subscribed":
+            start = Position(reply["epoch"], reply["offset"])
+            self._is_gap_owed = self.position is not None and not reply["recovered"]
+            if self.position is None:
+                self._move(start)
+            elif reply["recovered"] and start != self.position:
+                self.missing_count += 1
+                self._move(start)
+        self._replies.put_nowait(reply)
+
+    def _take_gap(self, gap: dict[str, Any]) -> None:
+        first, last = gap["from"], gap["to"]
+        before = 0
+        if self.position is not None and self.position.epoch == gap["epoch"]:
+            before = self.position.offset
+        self._is_gap_owed = False
+        self.gap_count += 1
+        self.missed_count += last + 1 - first
+        self.missing_count += max(0, first - before - 1)
+        self.repeated_count += max(0, before + 1 - first)
+        self._move(Position(gap["epoch"], last))
+
+    def _move(self, position: Position) -> None:
+        self.position = position
+        if self._arrived is not None and position.offset >= self._expected:
+            self._arrived.set_result(None)
+            self._arrived = None

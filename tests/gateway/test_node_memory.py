@@ -6,11 +6,14 @@ written is shared, so queues for the 20 would hold 60 MB together. The full size
 `python -m loadtest slow`.
 """
 
-import json
 import subprocess
 import sys
+from pathlib import Path
+
+import msgspec
 
 from gateway.config import Config
+from loadtest.result import Result
 from tests.conftest import Commands
 
 SUBSCRIBER_COUNT = 100
@@ -26,24 +29,24 @@ BOUND_BYTES = 2 * LOG_BYTES + SUBSCRIBER_COUNT * SOCKET_BYTES
 
 
 def test_subscribers_who_read_nothing_cost_no_memory_and_the_others_nothing(
-    commands: Commands,
+    commands: Commands, tmp_path: Path
 ) -> None:
     gateway, url = commands.serve(
         GATEWAY_HEARTBEAT__INTERVAL_S="600", GATEWAY_SESSION__BYTES_PER_S="0"
     )
     command = [
-        *(sys.executable, "-m", "loadtest", "slow", "--json"),
-        *("--target", url.replace("http", "ws") + "/ws", "--pid", str(gateway.process.pid)),
+        *(sys.executable, "-m", "loadtest", "slow", "--json", str(tmp_path / "result")),
+        *("--target", f"{url}/ws", "--pid", str(gateway.process.pid)),
         *("--subscribers", str(SUBSCRIBER_COUNT), "--stalled", str(STALLED_COUNT)),
         *("--megabytes", str(MEGABYTES)),
     ]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    result = json.loads(finished.stdout)
-    assert result["delivered_gb"] > (SUBSCRIBER_COUNT - STALLED_COUNT) * MEGABYTES * 0.99 / 1000
-    faults = ("incomplete", "out_of_order", "without_gap", "with_gap")
-    assert {name: result[name] for name in faults} == dict.fromkeys(faults, 0)
-    owed_bytes = result["missed_by_stalled"] * 60_000
+    result = msgspec.json.decode((tmp_path / "result").read_bytes(), type=Result)
+    assert result.fault_count == 0
+    assert result.figure("publications") == MEGABYTES * 1_000_000 // 60_000
+    owed_bytes = (result.figure("missed by the stalled") or 0) * 60_000
     assert owed_bytes > 10 * BOUND_BYTES, "too little was owed for this to prove anything"
-    grown_bytes = (result["rss_peak_kib"] - result["rss_before_kib"]) * 1024
-    assert grown_bytes < BOUND_BYTES
+    grown_kib = result.figure("server memory growth")
+    assert grown_kib is not None
+    assert grown_kib * 1024 < BOUND_BYTES
