@@ -30,8 +30,17 @@ def _start_gateway(port: int, folder: Path) -> list[str]:
     return [sys.executable, "-m", "gateway", "serve", "--port", str(port)]
 
 
+def _start_program(module: str, port: int, folder: Path) -> list[str]:
+    return [sys.executable, "-m", module, "--port", str(port)]
+
+
 def _start_python(module: str, role: str, port: int, folder: Path) -> list[str]:
     return [sys.executable, "-m", module, role, "--port", str(port)]
+
+
+def _program(module: str) -> Server:
+    """Return a server of a few lines on gateway.web."""
+    return Server("gateway.web", partial(_start_program, module), _miss_nothing)
 
 
 def _python(name: str, role: str) -> Server:
@@ -60,5 +69,13 @@ SERVERS: Final[dict[str, Server]] = {
     "websockets": _python("websockets", "hub"),
     "picows": _python("picows", "hub"),
     "socketify": _python("socketify", "hub")._replace(name="uWebSockets"),
+    "gateway.web echo": _program("loadtest.servers.echo"),
+    "aiohttp echo": _python("aiohttp", "echo"),
+    "websockets echo": _python("websockets", "echo"),
+    "picows echo": _python("picows", "echo"),
+    "socketify echo": _python("socketify", "echo")._replace(name="uWebSockets"),
+    "gateway.web plain": _program("loadtest.servers.plain"),
+    "aiohttp plain": _python("aiohttp", "plain"),
+    "socketify plain": _python("socketify", "plain")._replace(name="uWebSockets"),
     "nchan": Server("nchan", nginx.prepare, nginx.find_absence, "nchan"),
 }

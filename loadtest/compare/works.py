@@ -46,12 +46,13 @@ class Work(NamedTuple):
     seconds: float | None = None
 
 
+def _contestants(*names: str, role: str = "") -> tuple[Contestant, ...]:
+    return tuple(Contestant(f"{name} {role}".strip()) for name in names)
+
+
 _RATE: Final = Measure("rate")
 _CPU: Final = Measure("server CPU per event", is_less_better=True)
-_FANOUT_SERVERS: Final = tuple(
-    Contestant(name)
-    for name in ("gateway", "aiohttp", "websockets", "picows", "socketify", "nchan")
-)
+_HUBS: Final = _contestants("gateway", "aiohttp", "websockets", "picows", "socketify", "nchan")
 
 _WORKS: Final = (
     Work(
@@ -60,7 +61,7 @@ _WORKS: Final = (
         "fanout",
         {"channels": 1, "subscribers": 1000, "in_flight": 1, "bytes": 64},
         {"subscribers": 10},
-        _FANOUT_SERVERS,
+        _HUBS,
         (_RATE._replace(goals={"aiohttp": 1.7, "uWebSockets": 1.0}), _CPU),
     ),
     Work(
@@ -69,7 +70,7 @@ _WORKS: Final = (
         "fanout",
         {"channels": 1, "subscribers": 1000, "in_flight": 64, "bytes": 64},
         {"subscribers": 10},
-        _FANOUT_SERVERS,
+        _HUBS,
         (_RATE._replace(goals={"aiohttp": 30, "uWebSockets": 8}), _CPU),
     ),
     Work(
@@ -78,7 +79,7 @@ _WORKS: Final = (
         "fanout",
         {"channels": 100, "subscribers": 10, "in_flight": 64, "bytes": 64},
         {"channels": 5, "subscribers": 2},
-        _FANOUT_SERVERS,
+        _HUBS,
         (_RATE._replace(goals={"aiohttp": 2, "uWebSockets": 1.0}), _CPU),
     ),
     Work(
@@ -87,7 +88,7 @@ _WORKS: Final = (
         "idle",
         {"connections": 5000},
         {"connections": 10},
-        _FANOUT_SERVERS,
+        _HUBS,
         (Measure("memory per connection", is_less_better=True, goals={None: 4}),),
         is_warmed=False,
     ),
@@ -110,6 +111,27 @@ _WORKS: Final = (
             _RATE,
         ),
         is_warmed=False,
+    ),
+    Work(
+        "echo",
+        "echo by 100 clients, 64 bytes, one in flight of each",
+        "echo",
+        {"clients": 100, "in_flight": 1, "bytes": 64},
+        {"clients": 5},
+        _contestants("gateway.web", "aiohttp", "websockets", "picows", "socketify", role="echo"),
+        (
+            _CPU._replace(goals={"aiohttp": 0.65, "picows": 1.0}),
+            _RATE,
+        ),
+    ),
+    Work(
+        "response",
+        "responses of two bytes over 64 connections that are kept open",
+        "response",
+        {"connections": 64},
+        {"connections": 5},
+        _contestants("gateway.web", "aiohttp", "socketify", role="plain"),
+        (_RATE._replace(goals={"aiohttp": 2}), _CPU),
     ),
     Work(
         "idle",
