@@ -115,6 +115,20 @@ examples:
       say only whether `gateway serve` would accept it
 """
 
+BENCH_EXAMPLES: Final = """\
+examples:
+  gateway bench
+      half a minute: fan-out, connections, memory, request and reply, in one table
+  gateway bench fanout --subscribers 1000 --in-flight 64
+      one scenario in detail; --target measures a gateway that runs already
+  gateway bench fanout --help
+  gateway bench compare --list
+      against peers, where they are installed
+
+It is `python -m loadtest`. Load goes to a gateway on loopback that it starts, or where --target
+points: only to a machine that is yours.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser, whose result has `command`, a key of COMMANDS, and its options.
@@ -233,6 +247,15 @@ def _add_config_command_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only say whether it is valid")
 
 
+def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "scenario",
+        nargs=argparse.REMAINDER,
+        metavar="SCENARIO [OPTION ...]",
+        help="see `python -m loadtest --help`; default: suite, a few of them",
+    )
+
+
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     parser.add_argument("--host", help="address to listen on; default: 127.0.0.1")
@@ -292,4 +315,5 @@ COMMANDS: Final[dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], No
         _add_presence_arguments,
     ),
     "config": ("print the effective configuration", CONFIG_EXAMPLES, _add_config_command_arguments),
+    "bench": ("measure how fast a gateway is", BENCH_EXAMPLES, _add_bench_arguments),
 }

@@ -98,6 +98,13 @@ def _config(arguments: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
+def _bench(arguments: argparse.Namespace) -> Exit:
+    """Become the load tool, a program of its own that imports the gateway, not the reverse."""
+    command = [sys.executable, "-m", "loadtest", *(arguments.scenario or ["suite"])]
+    # Whatever is called loadtest in the folder that this is started in is another one.
+    os.execve(sys.executable, command, {**os.environ, "PYTHONSAFEPATH": "1"})
+
+
 # --- what they share ----------------------------------------------------------------------------
 
 
@@ -183,4 +190,5 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], Exit]]] = {
     "history": history,
     "presence": presence,
     "config": _config,
+    "bench": _bench,
 }

@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from types import ModuleType
 from typing import Any, Final, cast
 
+from loadtest import suite
 from loadtest.compare import command as compare
 from loadtest.errors import LoadError
 from loadtest.losses import scenario as losses
@@ -55,6 +57,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "compare": compare,
     "losses": losses,
     "report": report,
+    "suite": suite,
 }
 
 
@@ -63,14 +66,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     try:
         with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
-            if arguments.scenario in COMMANDS:
-                return int(runner.run(COMMANDS[arguments.scenario].run(arguments)))
-            return runner.run(_run_scenario(arguments))
+            return runner.run(_run(arguments))
     except (LoadError, OSError) as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    """Run it; SIGTERM ends it as Ctrl-C does, so that no server is left behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if arguments.scenario in COMMANDS:
+        return int(await COMMANDS[arguments.scenario].run(arguments))
+    return await _run_scenario(arguments)
 
 
 async def _run_scenario(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from loadtest.compare.machine import find_cpus
-from loadtest.compare.rounds import Rounds, Terms, find_name
+from loadtest.compare.rounds import Rounds, Terms, find_name, stay_on
 from loadtest.compare.works import WORKS
 from loadtest.options import read_count, read_number
 from loadtest.report import output
@@ -69,12 +69,8 @@ async def run(arguments: argparse.Namespace) -> int:
         is_quick=arguments.quick,
     )
     comparisons: list[Comparison] = []
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, terms.load_cpus)  # what this process does must not slow the server
-    try:
+    with stay_on(terms.load_cpus):
         is_interrupted = await _compare_all(arguments.works or [*WORKS], terms, comparisons)
-    finally:
-        os.sched_setaffinity(0, before)
     output.write(comparisons, arguments)
     return 130 if is_interrupted else int(any(_has_failed(each) for each in comparisons))
 

@@ -1,8 +1,10 @@
 """One work, given to its servers in turns, each started anew for every run."""
 
 import asyncio
+import contextlib
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +129,17 @@ class Rounds:
                 ratio = comparison.ratio(measure.figure, against, is_less_better=less, goal=goal)
                 ratios.append(ratio)
         return ratios
+
+
+@contextlib.contextmanager
+def stay_on(cpus: list[int]) -> Iterator[None]:
+    """Keep this process on cpus while the context lasts: it must not slow a server on others."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 async def _run_whole(plan: Plan, progress: Progress) -> Result:

@@ -84,7 +84,7 @@ _WORKS: Final = (
     ),
     Work(
         "memory",
-        "5,000 idle WebSockets with a subscription each",
+        "5,000 idle subscribers",
         "idle",
         {"connections": 5000},
         {"connections": 10},
@@ -94,7 +94,7 @@ _WORKS: Final = (
     ),
     Work(
         "connect",
-        "5,000 upgrades with a subscription each, of aiohttp without",
+        "5,000 upgrades with a subscription each",
         "connect",
         {"connections": 5000},
         {"connections": 10},

@@ -30,7 +30,7 @@ def format_result(result: Result) -> str:
         *_wrap(f"{format_moment(result.started_at)}, {_describe_duration(result)}"),
         *_wrap(_format_parameters(result)),
         "",
-        *_align([[each.name, format_quantity(each.value, each.unit)] for each in result.figures]),
+        *align([[each.name, format_quantity(each.value, each.unit)] for each in result.figures]),
         *_format_latency([result]),
         "",
         *_format_faults([result]),
@@ -86,7 +86,7 @@ def _format_latency(results: list[Result]) -> list[str]:
     if not rows:
         return []
     heading = "latency" if len(results) == 1 else "latency, best run"
-    return ["", *_align([[heading, *_LATENCY_HEADER], *rows])]
+    return ["", *align([[heading, *_LATENCY_HEADER], *rows])]
 
 
 def _format_standing(standing: Standing) -> list[str]:
@@ -102,7 +102,7 @@ def _format_standing(standing: Standing) -> list[str]:
             row += [format_goal(place.ratio, standing.unit), format_verdict(place.ratio)]
         rows.append(row)
     direction = "less" if standing.is_less_better else "more"
-    return [*_wrap(f"{standing.figure} ({direction} is better)"), *_align(rows, indent="    ")]
+    return [*_wrap(f"{standing.figure} ({direction} is better)"), *align(rows, indent="    ")]
 
 
 def _format_absences(comparison: Comparison) -> list[str]:
@@ -151,7 +151,7 @@ def _wrap(text: str, indent: str = "  ") -> list[str]:
     return textwrap.wrap(_clean(text), _WIDTH, initial_indent=indent, subsequent_indent=further)
 
 
-def _align(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+def align(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Return rows as lines: the first column to the left, all others to the right."""
     cells = [[_shorten(_clean(cell), _MAX_NAME_LENGTH) for cell in row] for row in rows]
     columns = range(max((len(row) for row in cells), default=0))

@@ -198,3 +198,23 @@ def test_without_a_command_the_help_is_shown(commands):
     assert errors.startswith("usage: gateway")
     assert "gateway publish news" in errors
     assert "COMMAND is missing" in errors.splitlines()[-1]
+
+
+# --- bench --------------------------------------------------------------------------------------
+
+
+def test_bench_runs_a_scenario_of_the_load_tool_with_its_options(commands):
+    status, output, errors = commands.run(
+        "bench", "fanout", "--subscribers", "3", "--seconds", "0.1"
+    )
+    assert status == 0, errors
+    assert output.startswith("fanout of gateway at ws://127.0.0.1:")
+    assert "subscribers=3" in output
+
+
+def test_bench_is_not_misled_by_what_the_current_folder_has(commands, tmp_path, monkeypatch):
+    (tmp_path / "loadtest.py").write_text("raise SystemExit('someone else')")
+    monkeypatch.chdir(tmp_path)
+    status, output, errors = commands.run("bench", "fanout", "--help")
+    assert (status, errors) == (0, "")
+    assert "--in-flight" in output
