@@ -20,7 +20,7 @@ from loadtest.report import output
 from loadtest.report.table import format_result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import command, connect, echo, fanout, idle, response, slow
+from loadtest.scenarios import command, connect, echo, fanout, idle, recovery, response, slow
 from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
 
@@ -41,6 +41,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "echo": cast(Scenario, echo),
     "fanout": cast(Scenario, fanout),
     "idle": cast(Scenario, idle),
+    "recovery": cast(Scenario, recovery),
     "response": cast(Scenario, response),
     "slow": cast(Scenario, slow),
 }

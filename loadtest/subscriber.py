@@ -6,6 +6,7 @@ It looks only at the head of each frame: a message shows its offset at its begin
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from loadtest.connection import LoadConnection, Target
@@ -19,7 +20,8 @@ from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
 _SHOWN_BYTES: Final = 200
 _MESSAGE: Final = b'{"type":"message"'
 _OFFSET: Final = re.compile(rb'"offset":(\d+)')
-# A reply that has not come after this long does not come.
+# A reply that has not come after this long does not come; without any delivery for so long the
+# target has lost something, or stands still.
 _PATIENCE_S: Final = 20.0
 
 
@@ -45,7 +47,7 @@ class Subscriber(LoadConnection):
         "repeated_count",
         "size_bytes",
     )
-    _view = memoryview(LoadConnection.buffer)
+    view = memoryview(LoadConnection.buffer)
 
     def __init__(self, target: Target, position: Position | None = None) -> None:
         super().__init__(Opening(upgrade(target.path, target.authority), b"\r\n\r\n"))
@@ -87,7 +89,7 @@ class Subscriber(LoadConnection):
         self._expected = offset
         self._arrived = arrived = asyncio.get_running_loop().create_future()
         if self.position is not None:
-            self._move(self.position)
+            self.move(self.position)
         return arrived
 
     def begin(self, rest: bytes) -> None:
@@ -96,14 +98,26 @@ class Subscriber(LoadConnection):
 
     def take(self, nbytes: int) -> None:
         """Look at the frames in the buffer."""
-        self.walk(self._view[:nbytes])
+        self.walk(self.view[:nbytes])
 
     def lost(self) -> None:
         """Have whoever waits for a reply know."""
         self._replies.put_nowait({"type": "closed"})
 
-    def arrive(self, offset: int) -> None:
-        """Take note of the message of that offset, which is the next one; for subclasses."""
+    def arrive(self, count: int) -> None:
+        """Take note of so many messages, the last of which is at position; for subclasses."""
+
+    def move(self, position: Position) -> None:
+        """Stand at position, and let whoever expects it know."""
+        self.position = position
+        if self._arrived is not None and position.offset >= self._expected:
+            self._arrived.set_result(None)
+            self._arrived = None
+
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing of a next frame has arrived."""
+        return not self._head and not self._skipped_bytes
 
     def walk(self, data: memoryview) -> None:
         """Look at the frames in data, the next of all that has come.
@@ -161,8 +175,8 @@ class Subscriber(LoadConnection):
             self.repeated_count += 1
             return
         self.missing_count += offset - before - 1
-        self._move(Position(epoch, offset))
-        self.arrive(offset)
+        self.move(Position(epoch, offset))
+        self.arrive(1)
 
     def _take_frame(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
@@ -181,10 +195,10 @@ class Subscriber(LoadConnection):
             start = Position(reply["epoch"], reply["offset"])
             self._is_gap_owed = self.position is not None and not reply["recovered"]
             if self.position is None:
-                self._move(start)
+                self.move(start)
             elif reply["recovered"] and start != self.position:
                 self.missing_count += 1
-                self._move(start)
+                self.move(start)
         self._replies.put_nowait(reply)
 
     def _take_gap(self, gap: dict[str, Any]) -> None:
@@ -197,10 +211,14 @@ class Subscriber(LoadConnection):
         self.missed_count += last + 1 - first
         self.missing_count += max(0, first - before - 1)
         self.repeated_count += max(0, before + 1 - first)
-        self._move(Position(gap["epoch"], last))
+        self.move(Position(gap["epoch"], last))
 
-    def _move(self, position: Position) -> None:
-        self.position = position
-        if self._arrived is not None and position.offset >= self._expected:
-            self._arrived.set_result(None)
-            self._arrived = None
+
+async def wait_at(subscribers: Sequence[Subscriber], offset: int) -> None:
+    """Return once all subscribers are at offset, or nothing arrives any more."""
+    arriving = {subscriber.expect(offset) for subscriber in subscribers}
+    size_bytes, before = 0, -1
+    while arriving and size_bytes != before:
+        before = size_bytes
+        _, arriving = await asyncio.wait(arriving, timeout=_PATIENCE_S)
+        size_bytes = sum(subscriber.size_bytes for subscriber in subscribers)

@@ -59,9 +59,11 @@ async def _work(job: Job) -> int:
         share = load_scenario(job.scenario).Share(job, recorder)
         try:
             await _until_told(steps, share.open())
+            # Begin with nothing of what opening took, but with what a faster worker has sent before
+            # this one hears that it is to measure.
+            recorder.take()
             _tell(Opened())
             if await steps.readline():
-                recorder.take()  # begin with nothing of what opening took
                 await _measure(steps, share, recorder)
         finally:
             await share.close()

@@ -7,7 +7,7 @@ for them, a gap, and then the rest. The server's memory must not grow with what 
 import argparse
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,10 +15,11 @@ from loadtest.connection import Target, connect, connect_all, parse_target
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count
+from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals
-from loadtest.subscriber import Subscriber
+from loadtest.subscriber import Subscriber, wait_at
 
 EXAMPLES: Final = """\
 examples:
@@ -44,8 +45,6 @@ _IN_FLIGHT_COUNT: Final = 4
 _RETRY_S: Final = 0.005
 # As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
 _STALLED_RECEIVE_BYTES: Final = 4096
-# Without any progress for so long the target has lost something, or stands still.
-_PATIENCE_S: Final = 20.0
 _FAULTS: Final = ("incomplete", "out of order", "stalled without a gap", "gaps of others")
 
 
@@ -107,10 +106,10 @@ class _Reader(Subscriber):
         self._recorder = recorder
         self._sent_us = sent_us
 
-    def arrive(self, offset: int) -> None:
-        """Count it."""
-        self._recorder.add(EVENTS)
-        sent_us = self._sent_us.get(offset)
+    def arrive(self, count: int) -> None:
+        """Count what has arrived, which comes one by one."""
+        self._recorder.add(EVENTS, count)
+        sent_us = self._sent_us.get(self.position.offset) if self.position else None
         if sent_us is not None:
             self._recorder.latency.record(now_us() - sent_us)
 
@@ -128,7 +127,7 @@ class Share:
         self._target = parse_target(job.target)
         self._channel = f"load-{job.key}"
         self._sent_us: dict[int, int] = {}  # by offset
-        self._publisher = Subscriber(self._target)
+        self._publisher = Publisher(self._target)
         self._healthy: list[tuple[int, Subscriber]] = []
         self._stalled: list[tuple[int, Subscriber]] = []
         for number in job.share(options.subscribers):
@@ -152,10 +151,11 @@ class Share:
         """Publish, have those who stalled read again at the end, and look at where all stand."""
         if self._job.worker == 0:
             await self._publish()
-        await self._wait_end(self._healthy)
+        last = self._options.publications
+        await wait_at([subscriber for _, subscriber in self._healthy], last)
         for _, subscriber in self._stalled:
             subscriber.asyncio_transport.resume_reading()
-        await self._wait_end(self._stalled)
+        await wait_at([subscriber for _, subscriber in self._stalled], last)
         self._judge()
 
     async def close(self) -> None:
@@ -175,41 +175,19 @@ class Share:
 
     async def _publish(self) -> None:
         """Publish all, those that are refused again and again."""
+        data = "x" * (_DATA_BYTES - 2)
         published, total = 0, self._options.publications
         while published < total:
             burst = min(total - published, _IN_FLIGHT_COUNT)
             sent_us = now_us()
             for offset in range(published + 1, published + burst + 1):
                 self._sent_us.setdefault(offset, sent_us)
-            refused = await self._publish_burst(burst)
+            refused = await self._publisher.publish(self._channel, data, burst)
             published += burst - refused
             self._recorder.add("publications", burst - refused)
             self._recorder.add("refusals", refused)
             if refused:
                 await asyncio.sleep(_RETRY_S)
-
-    async def _publish_burst(self, count: int) -> int:
-        """Publish so many at once; return how many were refused for now."""
-        data = "x" * (_DATA_BYTES - 2)
-        for _ in range(count):
-            self._publisher.send(
-                {"type": "publish", "id": 1, "channel": self._channel, "data": data}
-            )
-        refused = 0
-        for _ in range(count):
-            reply = await self._publisher.wait_reply("published", "error")
-            refused += _is_refusal(reply)
-        return refused
-
-    async def _wait_end(self, subscribers: list[tuple[int, Subscriber]]) -> None:
-        """Return once subscribers are at the last offset, or nothing arrives any more."""
-        last = self._options.publications
-        arriving = {subscriber.expect(last) for _, subscriber in subscribers}
-        size_bytes, before = 0, -1
-        while arriving and size_bytes != before:
-            before = size_bytes
-            _, arriving = await asyncio.wait(arriving, timeout=_PATIENCE_S)
-            size_bytes = sum(subscriber.size_bytes for _, subscriber in subscribers)
 
     def _judge(self) -> None:
         last = self._options.publications
@@ -222,12 +200,3 @@ class Share:
         for _, subscriber in self._stalled:
             add("stalled without a gap", subscriber.gap_count == 0)
             add("missed", subscriber.missed_count)
-
-
-def _is_refusal(reply: dict[str, Any]) -> bool:
-    """Return whether reply refuses a publication for now; raise LoadError if it does for good."""
-    if reply["type"] == "published":
-        return False
-    if reply["code"] == "overloaded":
-        return True
-    raise LoadError(f"the target refused to publish: {reply['code']}: {reply['message']}")

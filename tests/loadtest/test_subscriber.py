@@ -46,8 +46,10 @@ class Noting(Subscriber):
         super().__init__(Target("host", 80, "/ws", "ws://host/ws"), position)
         self.offsets: list[int] = []
 
-    def arrive(self, offset: int) -> None:
-        self.offsets.append(offset)
+    def arrive(self, count: int) -> None:
+        assert count == 1
+        assert self.position is not None
+        self.offsets.append(self.position.offset)
 
 
 def make(position: Position | None = None) -> tuple[Noting, Wire]:
