@@ -56,7 +56,7 @@ def _miss_nothing() -> None:
 def _miss_module(name: str) -> str | None:
     if importlib.util.find_spec(name) is not None:
         return None
-    return f"it is not installed: pip install 'realtime-gateway[peers]', or {name} alone"
+    return f"it is not installed: pip install {name}, or -e '.[peers]' for all"
 
 
 def _miss_program(name: str, advice: str) -> str | None:
