@@ -20,7 +20,7 @@ from loadtest.report import output
 from loadtest.report.table import format_result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import command, connect, echo, fanout, idle, recovery, response, slow
+from loadtest.scenarios import churn, command, connect, echo, fanout, idle, recovery, response, slow
 from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
 
@@ -36,6 +36,7 @@ Load goes where --target points: only to a machine that is yours.
 """
 
 SCENARIOS: Final[dict[str, Scenario]] = {
+    "churn": cast(Scenario, churn),
     "command": cast(Scenario, command),
     "connect": cast(Scenario, connect),
     "echo": cast(Scenario, echo),

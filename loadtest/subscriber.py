@@ -20,6 +20,8 @@ from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
 _SHOWN_BYTES: Final = 200
 _MESSAGE: Final = b'{"type":"message"'
 _OFFSET: Final = re.compile(rb'"offset":(\d+)')
+# RFC 6455 section 7.4.1: 1000 is a normal closure.
+_CLOSE: Final = encode_masked_frame(CLOSE, (1000).to_bytes(2, "big"), MASKING_KEY)
 # A reply that has not come after this long does not come; without any delivery for so long the
 # target has lost something, or stands still.
 _PATIENCE_S: Final = 20.0
@@ -70,7 +72,9 @@ class Subscriber(LoadConnection):
         self.send(command)
 
     def send(self, command: dict[str, Any]) -> None:
-        """Send one command."""
+        """Send one command; raise LoadError where the connection is closed already."""
+        if self.is_lost:
+            raise LoadError("the target closed a connection that was open")
         self.asyncio_transport.write(mask_text(json.dumps(command)))
 
     async def wait_reply(self, *types: str) -> dict[str, Any]:
@@ -83,6 +87,12 @@ class Subscriber(LoadConnection):
         if reply["type"] not in types:
             raise LoadError(f"the target answered {reply}")
         return reply
+
+    async def leave(self) -> None:
+        """Close politely, and wait until the target has closed, too; raises as wait_reply does."""
+        if not self.is_lost:
+            self.asyncio_transport.write(_CLOSE)
+            await self.wait_reply("closed")
 
     def expect(self, offset: int) -> "asyncio.Future[None]":
         """Return what is done once the subscriber stands at offset, or behind it."""
