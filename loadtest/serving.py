@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -19,6 +21,10 @@ _START_S: Final = 20.0
 _STOP_S: Final = 5.0
 # How much of what it wrote is shown where it did not start.
 _SHOWN_BYTES: Final = 2_000
+
+# From linux/prctl.h: the signal that a process gets when its parent has died.
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
 
 
 class Serving(NamedTuple):
@@ -93,14 +99,19 @@ def find_free_port() -> int:
 
 
 def _prepare(cpus: Sequence[int]) -> None:
-    """Keep this process, which is to become a server, on cpus, and let it open many files.
+    """Make this process, which is to become a server, one that ends with the tool, on cpus.
 
-    Later would be too late for the threads that it starts.
+    It may open many files, and has none that the tool itself was given, such as a lock, which
+    uvloop would leave to it. Set before it starts, all this holds for its threads as well.
     """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if cpus:
         os.sched_setaffinity(0, cpus)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself is closed already
+            os.set_inheritable(int(name), int(name) <= 2)
 
 
 async def _wait_listening(process: asyncio.subprocess.Process, port: int) -> None:

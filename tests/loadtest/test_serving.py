@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,51 @@ async def test_a_server_that_ignores_sigterm_is_killed(monkeypatch: pytest.Monke
     async with serve(command, port=port, environment={}) as serving:
         assert await ask(port) == "hello"
     assert not is_running(serving.pid)
+
+
+TOOL = """
+import asyncio, sys
+from loadtest.serving import find_free_port, serve_program
+from loadtest.worker import find_loop_factory
+
+async def main():
+    async with serve_program("loadtest.servers.plain") as serving:
+        print(serving.pid, serving.port, flush=True)
+        await asyncio.Event().wait()
+
+with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
+    runner.run(main())
+"""
+
+
+async def test_a_server_ends_with_the_tool_also_where_that_is_killed() -> None:
+    tool = await asyncio.create_subprocess_exec(sys.executable, "-c", TOOL, stdout=PIPE)
+    assert tool.stdout is not None
+    pid, _ = map(int, (await tool.stdout.readline()).split())
+    ended = asyncio.Event()
+    pidfd = os.pidfd_open(pid)
+    asyncio.get_running_loop().add_reader(pidfd, ended.set)  # once the process has ended
+    tool.kill()
+    await tool.wait()
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(pidfd)
+    os.close(pidfd)
+
+
+async def test_a_server_does_not_hold_what_the_tool_was_given() -> None:
+    kept, given = os.pipe()
+    tool = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", TOOL, stdout=PIPE, pass_fds=[given]
+    )
+    assert tool.stdout is not None
+    pid, _ = map(int, (await tool.stdout.readline()).split())
+    ours = os.fstat(given).st_ino
+    held = {os.stat(f"/proc/{pid}/fd/{name}").st_ino for name in os.listdir(f"/proc/{pid}/fd")}
+    assert ours not in held
+    tool.kill()
+    await tool.wait()
+    os.close(kept)
+    os.close(given)
 
 
 async def test_the_gateway_and_programs_on_its_web_server_can_be_served() -> None:
