@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from loadtest.dialects import MASKING_KEY, Opening
+from loadtest.dialects import Opening
 from loadtest.errors import LoadError, Unreachable
-from protocol.frames import PONG, encode_masked_frame
 
 # A handshake, a welcome and a reply are below this; more before the marker is not our protocol.
 _MAX_OPENING_BYTES: Final = 64 * 1024
@@ -23,8 +22,6 @@ _PATIENCE_S: Final = 20.0
 _RESET: Final = struct.pack("ii", 1, 0)
 # As much as is read at once; one buffer serves all connections of a process.
 _BUFFER_BYTES: Final = 256 * 1024
-
-PONG_FRAME: Final = encode_masked_frame(PONG, b"", MASKING_KEY)
 
 
 class Target(NamedTuple):
@@ -106,7 +103,10 @@ class LoadConnection(asyncio.BufferedProtocol):
             return
         self._read += self.buffer[:nbytes]
         _, marker, rest = self._read.partition(self._opening.marker)
-        if marker:
+        agreement = self._opening.agreement
+        if marker and agreement.lower() not in self._read.lower():
+            self._fail(f"the target did not agree to {agreement.decode()}")
+        elif marker:
             self._be_open()
             self.begin(rest)
         elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:

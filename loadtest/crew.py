@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
@@ -27,22 +27,28 @@ async def start_crew(
 
     Leaving the context ends those that still run, and waits for them.
     """
-    pipes = [os.pipe() for _ in range(workers - 1)]
     crew = Crew(on_sample)
     try:
-        for number in range(workers):
-            heard = [read for read, _ in pipes] if number == 0 else []
-            told = pipes[number - 1][1] if number else None
-            share = msgspec.structs.replace(
-                job, worker=number, workers=workers, heard_fds=heard, told_fd=told
-            )
-            await crew.start(share)
+        with contextlib.ExitStack() as stack:  # each worker has its own copy of its sockets
+            pairs = [_make_pair(stack) for _ in range(workers - 1)]
+            for number in range(workers):
+                share = msgspec.structs.replace(
+                    job,
+                    worker=number,
+                    workers=workers,
+                    leader_fd=pairs[number - 1][1] if number else None,
+                    follower_fds=[] if number else [ours for ours, _ in pairs],
+                )
+                await crew.start(share)
         yield crew
     finally:
-        for pipe in pipes:
-            for fd in pipe:
-                os.close(fd)
         await crew.end()
+
+
+def _make_pair(stack: contextlib.ExitStack) -> tuple[int, int]:
+    """Return two connected sockets, which are closed with stack."""
+    first, second = socket.socketpair()
+    return stack.enter_context(first).fileno(), stack.enter_context(second).fileno()
 
 
 class Crew:
@@ -55,7 +61,7 @@ class Crew:
 
     async def start(self, job: Job) -> None:
         """Start one worker with its job."""
-        fds = [*job.heard_fds, *([] if job.told_fd is None else [job.told_fd])]
+        fds = [*job.follower_fds, *([] if job.leader_fd is None else [job.leader_fd])]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

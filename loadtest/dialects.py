@@ -1,13 +1,13 @@
 """What servers of several kinds want to hear, and what a delivery of theirs looks like.
 
-A driver of millions of deliveries per second decodes none of them: it knows how long each is.
+A driver of millions of deliveries per second decodes none of them: it knows what each looks like.
 """
 
 import json
 from typing import Final, NamedTuple, Protocol
 
-from protocol.codec import JSON
-from protocol.frames import TEXT, encode_frame, encode_masked_frame
+from protocol.codec import SUBPROTOCOLS
+from protocol.frames import BINARY, TEXT, encode_frame, encode_masked_frame
 from protocol.publication import Data, Publication
 
 # RFC 6455 section 5.3 wants unpredictable keys because of proxies, which do not stand in between.
@@ -20,14 +20,23 @@ _UPGRADE: Final = (
 
 
 class Opening(NamedTuple):
-    """How a connection is opened: bytes to send at once, and what it has read once it is open."""
+    """How a connection is opened: bytes to send at once, and what it has read once it is open.
+
+    By then it must have read the agreement, too, whatever its case.
+    """
 
     request: bytes
     marker: bytes
+    agreement: bytes = b""
 
 
 class Dialect(Protocol):
-    """How one kind of server is spoken to over WebSocket; path is the target's."""
+    """How one kind of server is spoken to over WebSocket; path is the target's.
+
+    gap is what it says instead of deliveries that are lost, empty where it says nothing.
+    """
+
+    gap: bytes
 
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return the opening of a connection that then gets what is published in channel."""
@@ -41,8 +50,8 @@ class Dialect(Protocol):
     def publish(self, channel: str, data: str) -> bytes:
         """Return what such a connection sends to publish data, a JSON text, once."""
 
-    def delivery_bytes(self, channel: str, number: int, data: str) -> int:
-        """Return how many bytes the numberth publication in channel takes, from 1 on."""
+    def delivery(self, channel: str, number: int, data: str) -> bytes:
+        """Return what a subscriber reads of the numberth publication in channel, from 1 on."""
 
 
 def upgrade(path: str, host: str, more: str = "") -> bytes:
@@ -56,35 +65,63 @@ def mask_text(text: str | bytes) -> bytes:
     return encode_masked_frame(TEXT, data, MASKING_KEY)
 
 
+def offer_deflate(opening: Opening) -> Opening:
+    """Return opening with an offer of permessage-deflate (RFC 7692), which must be agreed to."""
+    line, offer = b" HTTP/1.1\r\n", b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    request = opening.request.replace(line, line + offer, 1)
+    return Opening(request, opening.marker, b"permessage-deflate")
+
+
 class GatewayDialect:
-    """This gateway: commands and pushes of its client protocol, in JSON."""
+    """This gateway: commands and pushes of its client protocol, in one of its subprotocols."""
+
+    def __init__(self, subprotocol: str = "gateway.v1.json") -> None:
+        self._codec = SUBPROTOCOLS[subprotocol]
+        self._opcode = TEXT if self._codec.is_text else BINARY
+        self._header = f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+        self.gap = self._tag("gap")
 
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return an upgrade with a subscribe command right behind it."""
-        command = {"type": "subscribe", "id": 1, "channel": channel}
-        request = upgrade(path, host) + mask_text(json.dumps(command))
-        return Opening(request, b'"type":"subscribed"')
+        command = self._command(type="subscribe", id=1, channel=channel)
+        return Opening(self._upgrade(path, host) + command, self._tag("subscribed"))
 
     def visitor(self, path: str, host: str) -> Opening:
         """Return an upgrade alone."""
-        return Opening(upgrade(path, host), b"\r\n\r\n")
+        return Opening(self._upgrade(path, host), b"\r\n\r\n")
 
     def publisher(self, path: str, host: str) -> Opening:
         """Return an upgrade with a ping right behind it."""
-        return Opening(upgrade(path, host) + mask_text('{"type":"ping","id":1}'), b'"pong"')
+        command = self._command(type="ping", id=1)
+        return Opening(self._upgrade(path, host) + command, self._tag("pong"))
 
     def publish(self, channel: str, data: str) -> bytes:
         """Return a publish command without an id, which is answered only where it fails."""
-        return mask_text(f'{{"type":"publish","channel":{json.dumps(channel)},"data":{data}}}')
+        if self._codec.is_text:
+            return mask_text(f'{{"type":"publish","channel":{json.dumps(channel)},"data":{data}}}')
+        return self._command(type="publish", channel=channel, data=json.loads(data))
 
-    def delivery_bytes(self, channel: str, number: int, data: str) -> int:
-        """Return the length of a message push, which grows with the digits of its offset."""
+    def delivery(self, channel: str, number: int, data: str) -> bytes:
+        """Return a message push."""
         publication = Publication(number, Data(data.encode()), 0.0)
-        return len(encode_frame(TEXT, JSON.encode_message(channel, publication)))
+        return encode_frame(self._opcode, self._codec.encode_message(channel, publication))
+
+    def _upgrade(self, path: str, host: str) -> bytes:
+        return upgrade(path, host, self._header)
+
+    def _command(self, **fields: object) -> bytes:
+        return encode_masked_frame(self._opcode, self._codec.encode(fields), MASKING_KEY)
+
+    def _tag(self, name: str) -> bytes:
+        """Return the field by which a push of that type is known."""
+        text = self._codec.encode({"type": name})
+        return text[1:-1] if self._codec.is_text else text[1:]
 
 
 class PlainDialect:
     """A hub of a few lines: /CHANNEL subscribes, and "CHANNEL DATA" sent to / publishes DATA."""
+
+    gap = b""
 
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return an upgrade of the channel's own path."""
@@ -102,9 +139,9 @@ class PlainDialect:
         """Return the channel and the data in one text message."""
         return mask_text(f"{channel} {data}")
 
-    def delivery_bytes(self, channel: str, number: int, data: str) -> int:
-        """Return the length of a text message of data alone."""
-        return len(encode_frame(TEXT, data.encode()))
+    def delivery(self, channel: str, number: int, data: str) -> bytes:
+        """Return a text message of data alone."""
+        return encode_frame(TEXT, data.encode())
 
 
 class NchanDialect(PlainDialect):
@@ -123,6 +160,7 @@ class NchanDialect(PlainDialect):
 
 DIALECTS: Final[dict[str, Dialect]] = {
     "gateway": GatewayDialect(),
+    "gateway-msgpack": GatewayDialect("gateway.v1.msgpack"),
     "nchan": NchanDialect(),
     "plain": PlainDialect(),
 }

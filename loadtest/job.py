@@ -12,9 +12,9 @@ class Job(msgspec.Struct, frozen=True):
 
     worker is its number from 0 on, of workers in all. key is part of the names of channels, so that
     no two runs meet in one. options are the scenario's own, as its
-    Options struct. dialect names what the target speaks. Of a run with several workers all but the
-    first have told_fd, and the first has their other ends in heard_fds: one-way pipes by which
-    workers tell the first what they have received. cpus are the cores to run on, empty for any.
+    Options struct. dialect names what the target speaks. The workers of a run can agree through
+    sockets, see loadtest/team.py: all but the first have leader_fd, and the first has the other
+    ends in follower_fds. cpus are the cores to run on, empty for any.
     """
 
     scenario: str
@@ -25,8 +25,8 @@ class Job(msgspec.Struct, frozen=True):
     options: dict[str, Any]
     worker: int = 0
     workers: int = 1
-    told_fd: int | None = None
-    heard_fds: list[int] = []
+    leader_fd: int | None = None
+    follower_fds: list[int] = []
     cpus: list[int] = []
 
     def read_options(self, form: type[_Options]) -> _Options:

@@ -160,7 +160,7 @@ class Subscriber(LoadConnection):
     def _take_head(self) -> bool:
         """Take what head begins with; return whether it was there as far as it is of interest."""
         head = self._head
-        body, length = read_frame_head(head, 0)
+        body, length = read_frame_head(head, 0, len(head))
         if body is None or len(head) < min(body + length, _SHOWN_BYTES):
             return False
         if head.startswith(_MESSAGE, body):

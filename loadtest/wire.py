@@ -11,6 +11,12 @@ from typing import Final, NamedTuple
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 
+# RFC 6455 section 5.2: bits of a frame's first byte. The second reserved bit and the third have no
+# meaning with any extension; the first says that a message is compressed.
+FIN: Final = 0x80
+CONTROL: Final = 0x08
+_WALKED_BITS: Final = 0xB0
+
 
 class WireError(Exception):
     """What arrived is not what a gateway sends."""
@@ -131,7 +137,7 @@ class ServerFrameDecoder:
         frames = []
         start = 0
         while True:
-            body, length = read_frame_head(buffer, start)
+            body, length = read_frame_head(buffer, start, len(buffer))
             if body is None or body + length > len(buffer):
                 break
             frames.append(ServerFrame(buffer[start] & 0x0F, buffer[body : body + length]))
@@ -140,21 +146,71 @@ class ServerFrameDecoder:
         return frames
 
 
-def read_frame_head(buffer: bytes, start: int) -> tuple[int | None, int]:
+class FrameWalker:
+    """Counts the data frames of a server without taking them out of the buffer that they are in.
+
+    Whether they are compressed is no concern of it; fragments are refused.
+    """
+
+    __slots__ = ("_held", "_missing_bytes")
+
+    def __init__(self) -> None:
+        self._held = b""  # the beginning of a head, or of a control frame
+        self._missing_bytes = 0  # of the payload of a data frame
+
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing of a next frame has arrived."""
+        return not self._held and not self._missing_bytes
+
+    def feed(self, buffer: bytes | bytearray, size: int) -> tuple[int, list[ServerFrame]]:
+        """Return how many data frames the first size bytes of buffer complete, and control frames.
+
+        Raises WireError for a malformed frame.
+        """
+        controls: list[ServerFrame] = []
+        if self._held:
+            buffer = self._held + buffer[:size]
+            size, self._held = len(buffer), b""
+        at = min(self._missing_bytes, size)
+        count = 1 if at and at == self._missing_bytes else 0
+        self._missing_bytes -= at
+        while at < size:
+            body, length = read_frame_head(buffer, at, size, _WALKED_BITS)
+            is_control = buffer[at] & CONTROL
+            if body is None or (is_control and body + length > size):
+                self._held = bytes(buffer[at:size])
+                break
+            if is_control:
+                payload = bytes(buffer[body : body + length])
+                controls.append(ServerFrame(buffer[at] & 0x0F, payload))
+            elif body + length > size:
+                self._missing_bytes = body + length - size
+                break
+            else:
+                count += 1
+            at = body + length
+        return count, controls
+
+
+def read_frame_head(
+    buffer: bytes | bytearray, start: int, end: int, checked_bits: int = 0xF0
+) -> tuple[int | None, int]:
     """Return where the payload of the frame at start begins, None while unknown, and its length.
 
-    Raises WireError for a head that is malformed, or of a fragment.
+    What arrived ends at end. Raises WireError for a head that is malformed or of a fragment, as
+    checked_bits of the first byte, of which only FIN is to be set, tell.
     """
-    if len(buffer) - start < 2:
+    if end - start < 2:
         return None, 0
-    if buffer[start] & 0xF0 != 0x80:
+    if buffer[start] & checked_bits != FIN:
         raise WireError(f"a frame begins with {buffer[start]:#x}: fragmented or with reserved bits")
     length = buffer[start + 1]
     if length > 127:
         raise WireError("a frame of the server is masked")
     width = {126: 2, 127: 8}.get(length, 0)
     body = start + 2 + width
-    if len(buffer) < body:
+    if end < body:
         return None, 0
     if width:
         length = int.from_bytes(buffer[start + 2 : body], "big")

@@ -8,12 +8,14 @@ import pytest
 from loadtest.wire import (
     End,
     EventDecoder,
+    FrameWalker,
     Head,
     ResponseDecoder,
     ServerFrame,
     ServerFrameDecoder,
     StreamEvent,
     WireError,
+    describe_close,
 )
 
 
@@ -98,6 +100,43 @@ def test_frames_of_every_length_come_out_whole() -> None:
 def test_a_frame_that_no_gateway_sends_is_refused(wire: bytes) -> None:
     with pytest.raises(WireError):
         ServerFrameDecoder().feed(wire)
+
+
+def walk(pieces: tuple[bytes, ...]) -> tuple[int, list[ServerFrame], bool]:
+    """Return what a walker finds in pieces that come one after the other in one buffer."""
+    walker, buffer = FrameWalker(), bytearray(100_000)
+    count, controls = 0, []
+    for piece in pieces:
+        buffer[: len(piece)] = piece
+        found, others = walker.feed(buffer, len(piece))
+        count += found
+        controls += others
+    return count, controls, walker.is_between
+
+
+def test_a_walker_counts_data_frames_of_every_length_and_takes_out_the_others() -> None:
+    wire = b"\x81\x05Hello" + b"\x89\x02hi" + b"\xc2\x7e\x01\x00" + b"a" * 256 + b"\x88\x00"
+    for pieces in splits(wire):
+        assert walk(pieces) == (2, [ServerFrame(9, b"hi"), ServerFrame(8, b"")], True)
+    long = b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + b"b" * 65536
+    assert walk((long,)) == (1, [], True)
+    for end in range(1, len(wire)):
+        ends_between = end in (7, 11, 271)
+        assert walk((wire[:end],))[2] == ends_between
+
+
+def test_a_walker_refuses_fragments_and_masked_frames() -> None:
+    for wire in (b"\x01\x05Hello", b"\xa1\x00", b"\x81\x85\0\0\0\0Hello"):
+        with pytest.raises(WireError):
+            FrameWalker().feed(wire, len(wire))
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [(b"", "without a code"), (b"\x03\xe8", "1000"), (b"\x03\xf0enough", "1008 enough")],
+)
+def test_a_close_is_described_by_its_code_and_reason(payload: bytes, text: str) -> None:
+    assert describe_close(payload) == text
 
 
 def test_events_carry_type_data_and_the_cursor_of_their_id() -> None:

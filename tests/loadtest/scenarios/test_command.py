@@ -20,7 +20,7 @@ async def test_every_command_is_answered_with_a_pong(target: str) -> None:
 async def test_other_replies_are_found_out(listen: Listen) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b'HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x06"pong"')
+        writer.write(b'HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x0d"type":"pong"')
         await reader.readexactly(28)
         while True:
             await reader.readexactly(28)

@@ -1,0 +1,171 @@
+"""A publisher, and subscribers: they know by bytes which deliveries have come, and decode none."""
+
+import asyncio
+import re
+import socket
+from bisect import bisect_right
+from typing import Final
+
+from loadtest.connection import LoadConnection
+from loadtest.deliveries import Deliveries, Log
+from loadtest.dialects import MASKING_KEY, Opening
+from loadtest.wire import FrameWalker, ServerFrame, ServerFrameDecoder, WireError, describe_close
+from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
+
+# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
+_STALLED_RECEIVE_BYTES: Final = 4096
+
+_FAILED_REQUEST: Final = re.compile(rb"HTTP/1\.1 [45][^\r]+")
+_RATE_LIMITED: Final = (
+    "the target limits how much its clients publish; for this scenario start it with"
+    " GATEWAY_SESSION__COMMANDS_PER_S=0 GATEWAY_SESSION__BYTES_PER_S=0"
+)
+
+
+class FrameReceiver(LoadConnection):
+    """A subscriber over WebSocket.
+
+    What ends where a delivery should, with the bytes that the last one should have, is counted at a
+    glance; anything else frame by frame. With is_deflated no length is known beforehand. gap is
+    what a frame has that tells of a loss, empty where none does; such a frame is no delivery.
+    """
+
+    __slots__ = (
+        "_arrived_count",
+        "_deliveries",
+        "_gap",
+        "_is_deflated",
+        "_is_measurable",
+        "_log",
+        "_walker",
+    )
+
+    def __init__(
+        self,
+        opening: Opening,
+        deliveries: Deliveries,
+        log: Log,
+        *,
+        gap: bytes,
+        is_deflated: bool = False,
+    ) -> None:
+        super().__init__(opening)
+        self._deliveries = deliveries
+        self._log = log
+        self._gap = gap
+        self._is_deflated = is_deflated
+        self._is_measurable = not is_deflated  # and nothing of a next frame has arrived
+        self._arrived_count = 0
+        self._walker = FrameWalker()
+
+    def take(self, nbytes: int) -> None:
+        """Count what has arrived."""
+        log, before = self._log, self._arrived_count
+        end = log.ends[before] + nbytes
+        if end > log.ends[-1]:
+            self._deliveries.hear()
+        last = self._measure(end) if self._is_measurable else 0
+        if not last:
+            last = before + self._walk(nbytes)
+            if last > log.count:
+                self._deliveries.hear()
+            if last > log.count:
+                self._deliveries.add("surplus", last - log.count)
+                last = log.count
+        if last > before:
+            self._arrived_count = last
+            self._deliveries.take(log, before, last)
+
+    def lost(self) -> None:
+        """Tell that this subscriber will get nothing more."""
+        self._deliveries.fail("the target closed a subscriber's connection")
+
+    def _measure(self, end: int) -> int:
+        """Return the number of the delivery that ends there, 0 where that is not sure."""
+        ends, before = self._log.ends, self._arrived_count
+        last = len(ends) - 1 if end == ends[-1] else bisect_right(ends, end, before) - 1
+        if ends[last] != end or last == before:
+            return 0
+        begin = self._log.last
+        if last < len(ends) - 1:
+            begin = begin[:1]
+        return last if self.buffer.startswith(begin, ends[last - 1] - ends[before]) else 0
+
+    def _walk(self, nbytes: int) -> int:
+        """Return how many deliveries are complete; answer pings."""
+        try:
+            count, controls = self._walker.feed(self.buffer, nbytes)
+        except WireError as error:
+            self._deliveries.fail(f"the target sent something else than frames: {error}")
+            return 0
+        for opcode, payload in controls:
+            if opcode == PING:
+                self.asyncio_transport.write(encode_masked_frame(PONG, payload, MASKING_KEY))
+            elif opcode == CLOSE:
+                self._deliveries.fail(f"the target closed a subscriber: {describe_close(payload)}")
+        self._is_measurable = self._walker.is_between and not self._is_deflated
+        gap_count = self.buffer.count(self._gap, 0, nbytes) if self._gap else 0
+        if gap_count:
+            self._deliveries.add("gaps", gap_count)
+        return max(0, count - gap_count)
+
+
+class StalledReceiver(LoadConnection):
+    """A subscriber that reads nothing any more, and so lets everything wait at the server."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Have the kernel take as little as it can."""
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALLED_RECEIVE_BYTES)
+        super().connection_made(transport)
+
+    def take(self, nbytes: int) -> None:
+        """Stop reading."""
+        self.asyncio_transport.pause_reading()
+
+
+class PublishingConnection(LoadConnection):
+    """Publishes, and hears only what goes wrong.
+
+    It does so over WebSocket, or, where its opening is no upgrade, by requests.
+    """
+
+    __slots__ = ("_decoder", "_deliveries", "_is_upgraded")
+
+    def __init__(self, opening: Opening, deliveries: Deliveries) -> None:
+        super().__init__(opening)
+        self._deliveries = deliveries
+        self._decoder = ServerFrameDecoder()
+        self._is_upgraded = b"Upgrade: websocket" in opening.request
+
+    def take(self, nbytes: int) -> None:
+        """Answer pings; fail the run for anything else that is no reply of success."""
+        heard = bytes(self.buffer[:nbytes])
+        if not self._is_upgraded:
+            if failure := _FAILED_REQUEST.search(heard):
+                self._deliveries.fail(f"the target refused to publish: {failure[0].decode()}")
+            return
+        try:
+            frames = self._decoder.feed(heard)
+        except WireError as error:
+            self._deliveries.fail(f"the target sent the publisher something else: {error}")
+            return
+        for frame in frames:
+            self._take_frame(frame)
+
+    def lost(self) -> None:
+        """Tell that nothing can be published any more."""
+        self._deliveries.fail("the target closed the publisher's connection")
+
+    def _take_frame(self, frame: ServerFrame) -> None:
+        opcode, payload = frame
+        if opcode == PING:
+            self.asyncio_transport.write(encode_masked_frame(PONG, payload, MASKING_KEY))
+        elif opcode == CLOSE:
+            self._deliveries.fail(f"the target closed the publisher: {describe_close(payload)}")
+        elif b"rate_limited" in payload:
+            self._deliveries.fail(_RATE_LIMITED)
+        elif b"error" in payload or b"closing" in payload:
+            self._deliveries.fail(f"the target refused to publish: {payload[:200]!r}")

@@ -1,0 +1,64 @@
+"""What each kind of server is told, byte by byte where it is ours to choose."""
+
+import msgpack
+import pytest
+
+from loadtest.dialects import DIALECTS, Opening, offer_deflate
+from loadtest.wire import ServerFrameDecoder
+
+
+def unmask(request: bytes) -> bytes:
+    """Return the payload of the one masked frame behind an upgrade, or of one alone."""
+    frame = request.rpartition(b"\r\n\r\n")[2]
+    assert frame[1] & 0x80
+    head_bytes = {126: 4, 127: 10}.get(frame[1] & 0x7F, 2)
+    assert frame[head_bytes : head_bytes + 4] == b"\0\0\0\0"  # the key changes nothing
+    return frame[head_bytes + 4 :]
+
+
+def test_the_gateway_is_asked_for_a_channel_in_json() -> None:
+    opening = DIALECTS["gateway"].subscriber("/ws?x=1", "host:1", "news")
+    assert opening.request.startswith(b"GET /ws?x=1 HTTP/1.1\r\nHost: host:1\r\n")
+    assert b"\r\nSec-WebSocket-Protocol: gateway.v1.json\r\n" in opening.request
+    assert unmask(opening.request) == b'{"type":"subscribe","id":1,"channel":"news"}'
+    assert opening.marker == b'"type":"subscribed"'
+
+
+def test_the_gateway_is_asked_for_a_channel_in_messagepack() -> None:
+    opening = DIALECTS["gateway-msgpack"].subscriber("/ws", "host:1", "news")
+    assert b"\r\nSec-WebSocket-Protocol: gateway.v1.msgpack\r\n" in opening.request
+    command = {"type": "subscribe", "id": 1, "channel": "news"}
+    assert msgpack.unpackb(unmask(opening.request)) == command
+    assert opening.marker == b"\xa4type\xaasubscribed"
+
+
+def test_data_is_published_and_delivered_as_it_is_in_json() -> None:
+    dialect = DIALECTS["gateway"]
+    assert unmask(dialect.publish("a", '"x"')) == b'{"type":"publish","channel":"a","data":"x"}'
+    (frame,) = ServerFrameDecoder().feed(dialect.delivery("a", 12, '"x"'))
+    assert frame == (1, b'{"type":"message","channel":"a","offset":12,"data":"x"}')
+
+
+def test_data_is_published_and_delivered_as_the_same_value_in_messagepack() -> None:
+    dialect = DIALECTS["gateway-msgpack"]
+    command = {"type": "publish", "channel": "a", "data": "x"}
+    assert msgpack.unpackb(unmask(dialect.publish("a", '"x"'))) == command
+    (frame,) = ServerFrameDecoder().feed(dialect.delivery("a", 12, '"x"'))
+    message = {"type": "message", "channel": "a", "offset": 12, "data": "x"}
+    assert (frame.opcode, msgpack.unpackb(frame.payload)) == (2, message)
+
+
+def test_a_plain_hub_is_told_the_channel_before_the_data_and_delivers_data_alone() -> None:
+    dialect = DIALECTS["plain"]
+    assert dialect.subscriber("/ws", "host:1", "a").request.startswith(b"GET /a HTTP/1.1\r\n")
+    assert unmask(dialect.publish("a", '"x"')) == b'a "x"'
+    assert dialect.delivery("a", 12, '"x"') == b'\x81\x03"x"'
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_compression_is_offered_in_a_header_of_its_own(name: str) -> None:
+    opening = DIALECTS[name].subscriber("/ws", "host:1", "a")
+    offered = offer_deflate(opening)
+    line = b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    assert offered == Opening(offered.request, opening.marker, b"permessage-deflate")
+    assert offered.request.replace(line, b"\r\n", 1) == opening.request != offered.request

@@ -1,0 +1,170 @@
+"""Subscribers under load, fed with bytes at every split: what they count, and what they notice."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.connection import LoadConnection
+from loadtest.deliveries import Deliveries, Log
+from loadtest.dialects import Opening
+from loadtest.errors import LoadError
+from loadtest.receivers import FrameReceiver, PublishingConnection
+from loadtest.recorder import Recorder
+
+DELIVERIES = [b"\x81\x06" + b"data %d" % number for number in range(10)]
+PING = b"\x89\x02hi"
+PONG = b"\x8a\x82\0\0\0\0hi"
+
+
+class Sink(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+
+def feed(connection: LoadConnection, *pieces: bytes) -> None:
+    for piece in filter(None, pieces):
+        connection.buffer[: len(piece)] = piece
+        connection.buffer_updated(len(piece))
+
+
+class Bench:
+    """One receiver whose channel has so many publications."""
+
+    def __init__(self, count: int, is_deflated: bool = False) -> None:
+        self.recorder = Recorder()
+        self.books = Deliveries(self.recorder)
+        self.log = Log(lambda number: DELIVERIES[number])
+        self.publish(count)
+        self.receiver = FrameReceiver(
+            Opening(b"", b""), self.books, self.log, gap=b"gap!", is_deflated=is_deflated
+        )
+        self.sink = Sink()
+        self.receiver.connection_made(self.sink)
+
+    def publish(self, count: int) -> None:
+        for _ in range(count):
+            self.log.add(1)
+        self.books.owe(count)
+
+    def feed(self, *pieces: bytes) -> "Bench":
+        feed(self.receiver, *pieces)
+        return self
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return self.recorder.counts
+
+
+def splits(wire: bytes) -> Iterator[tuple[bytes, ...]]:
+    for at in range(len(wire) + 1):
+        yield wire[:at], wire[at:]
+    yield tuple(wire[at : at + 1] for at in range(len(wire)))
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+async def test_deliveries_are_counted_however_they_are_cut(is_deflated: bool) -> None:
+    for pieces in splits(b"".join(DELIVERIES[1:5])):
+        bench = Bench(4, is_deflated).feed(*pieces)
+        assert bench.counts == {"deliveries": 4}
+        assert bench.recorder.latency.count == 4
+        assert bench.books.owed_count == 0
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+async def test_pings_anywhere_between_them_are_answered(is_deflated: bool) -> None:
+    for place in range(4):
+        wire = [*DELIVERIES[1:4]]
+        wire.insert(place, PING)
+        for pieces in splits(b"".join(wire)):
+            bench = Bench(3, is_deflated).feed(*pieces)
+            assert bench.counts == {"deliveries": 3}
+            assert bench.sink.written == PONG
+            bench.publish(1)
+            assert bench.feed(DELIVERIES[4]).counts == {"deliveries": 4}
+
+
+async def test_one_that_does_not_come_stays_owed() -> None:
+    bench = Bench(3).feed(DELIVERIES[1], DELIVERIES[3])
+    assert bench.counts == {"deliveries": 2}
+    assert bench.books.owed_count == 1
+
+
+async def test_one_that_comes_twice_is_surplus() -> None:
+    for pieces in splits(DELIVERIES[1] + DELIVERIES[1]):
+        bench = Bench(1).feed(*pieces)
+        assert bench.counts == {"deliveries": 1, "surplus": 1}
+        assert bench.books.owed_count == 0
+        bench.publish(1)
+        assert bench.feed(DELIVERIES[2]).counts == {"deliveries": 2, "surplus": 1}
+
+
+async def test_a_gap_is_no_delivery() -> None:
+    for wire in (b"\x81\x04gap!" + DELIVERIES[2], DELIVERIES[1] + b"\x81\x04gap!"):
+        bench = Bench(2).feed(wire)
+        assert bench.counts == {"deliveries": 1, "gaps": 1}
+        assert bench.books.owed_count == 1
+
+
+async def test_what_others_have_published_is_asked_for_when_it_arrives() -> None:
+    for is_deflated in (False, True):
+        bench = Bench(0, is_deflated)
+        bench.books.hear = lambda bench=bench: bench.publish(2)
+        assert bench.feed(DELIVERIES[1] + DELIVERIES[2]).counts == {"deliveries": 2}
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        (b"\x88\x07\x0b\xb9slow!", "closed a subscriber: 3001 slow!"),
+        (b"HTTP", "something else than frames"),
+    ],
+)
+async def test_a_close_and_what_is_no_frame_end_the_run(wire: bytes, reason: str) -> None:
+    bench = Bench(1).feed(wire)
+    with pytest.raises(LoadError, match=reason):
+        bench.books.check()
+
+
+async def test_a_connection_that_is_lost_ends_the_run() -> None:
+    bench = Bench(1)
+    bench.receiver.connection_lost(None)
+    with pytest.raises(LoadError, match="closed a subscriber's connection"):
+        bench.books.check()
+
+
+async def test_a_publisher_answers_pings_and_hears_refusals() -> None:
+    for wire, reason in (
+        (b'\x81\x0e"rate_limited"', "GATEWAY_SESSION__COMMANDS_PER_S=0"),
+        (b'\x81\x07"error"', "refused to publish: b'\"error\"'"),
+        (b"\x88\x00", "closed the publisher: without a code"),
+        (b"\x81\x05Hello", None),
+    ):
+        books = Deliveries(Recorder())
+        opening = Opening(b"Upgrade: websocket", b"\r\n\r\n")
+        publisher, sink = PublishingConnection(opening, books), Sink()
+        publisher.connection_made(sink)
+        feed(publisher, b"HTTP/1.1 101 Switching Protocols\r\n\r\n", PING, wire)
+        assert sink.written == opening.request + PONG
+        if reason is None:
+            books.check()
+        else:
+            with pytest.raises(LoadError, match=reason):
+                books.check()
+
+
+async def test_a_publisher_by_requests_hears_refusals_too() -> None:
+    books = Deliveries(Recorder())
+    publisher = PublishingConnection(Opening(b"GET / HTTP/1.1\r\n\r\n", b"ready"), books)
+    publisher.connection_made(Sink())
+    feed(publisher, b"HTTP/1.1 200 OK\r\n\r\nready", b"HTTP/1.1 201 Created\r\n\r\nqueued")
+    books.check()
+    feed(publisher, b"HTTP/1.1 404 Not Found\r\n")
+    with pytest.raises(LoadError, match=r"refused to publish: HTTP/1\.1 404 Not Found"):
+        books.check()
