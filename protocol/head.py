@@ -4,14 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from protocol.errors import HTTPError
-
-RawFields: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 class HttpVersion(NamedTuple):
@@ -24,7 +22,7 @@ class HttpVersion(NamedTuple):
 HTTP_10: Final = HttpVersion(1, 0)
 HTTP_11: Final = HttpVersion(1, 1)
 
-_VERSIONS: Final = {b" HTTP/1.1": HTTP_11, b" HTTP/1.0": HTTP_10}
+_VERSIONS: Final = {b"HTTP/1.1\r\n": HTTP_11, b"HTTP/1.0\r\n": HTTP_10}
 
 _CONNECTION: Final = istr("Connection")
 _CONTENT_LENGTH: Final = istr("Content-Length")
@@ -45,9 +43,23 @@ _COMMON_NAMES: Final = (
     *("Upgrade-Insecure-Requests", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host"),
     *("X-Forwarded-Proto", "X-Real-IP", "X-Request-ID"),
 )
-_NAMES: Final[dict[bytes, str]] = {
-    spelling.encode(): istr(spelling) for name in _COMMON_NAMES for spelling in (name, name.lower())
-}
+
+
+class _Tokens(dict[bytes, str]):
+    """What a method or the name of a field is as text; others than those within are decoded."""
+
+    def __missing__(self, token: bytes) -> str:
+        return token.decode()
+
+
+FIELD_NAMES: Final = _Tokens(
+    (spelling.encode(), istr(spelling))
+    for name in _COMMON_NAMES
+    for spelling in (name, name.lower())
+)
+_METHODS: Final = _Tokens(
+    (name.encode(), name) for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+)
 
 # RFC 3986 section 3.2, without user: a name or an address in brackets, and a port. The name may be
 # empty only where the whole is. RFC 9110 section 4.2.1.
@@ -72,12 +84,12 @@ class HeadLimits:
     max_fields_count: int = 128
     max_head_bytes: int = 16 * 1024  # as h11 and IIS
 
-    def check_fields(self, section_bytes: int, fields: RawFields) -> None:
+    def check_fields(self, section_bytes: int, fields: CIMultiDict[str]) -> None:
         """Raise HTTPError for one field too many or too large in a section of so many bytes."""
         if len(fields) > self.max_fields_count:
             raise HTTPError(431, "There are too many header fields")
         if section_bytes > self.max_field_bytes and any(
-            len(name) + len(value) > self.max_field_bytes for name, value in fields
+            len(name) + len(_encode(value)) > self.max_field_bytes for name, value in fields.items()
         ):
             raise HTTPError(431, "A header field is too large")
 
@@ -95,7 +107,6 @@ class RequestHead(msgspec.Struct, frozen=True):
     target: str
     version: HttpVersion
     headers: CIMultiDictProxy[str]
-    raw_headers: RawFields
     keep_alive: bool
     upgrade: bool
     content_length: int | None
@@ -107,29 +118,37 @@ class RequestHead(msgspec.Struct, frozen=True):
         """Whether bytes of a body follow."""
         return self.chunked or bool(self.content_length)
 
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields as they were sent, but for the space around values."""
+        return tuple([(name.encode(), _encode(value)) for name, value in self.headers.items()])
 
-def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> RequestHead:
-    """Return the head that wire is, given what llhttp found in it.
+
+def _encode(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+def read_head(wire: bytes, headers: CIMultiDict[str]) -> RequestHead:
+    """Return the head that wire is, with its fields, which llhttp has found in it.
 
     Raises HTTPError for a version, a target, a Host, a framing or an expectation that is not to be
     obeyed.
     """
-    line_end = wire.find(b"\r\n")
-    version = _VERSIONS.get(wire[line_end - 9 : line_end])
-    if version is None:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
-        raise HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
-    if line_end != len(method) + len(target) + 10:
-        # RFC 9112 section 3: lenient parsing can result in request smuggling.
-        raise HTTPError(400, "There is more than one space in a row in the request line")
+    line = wire.split(b" ", 2)
+    version = _VERSIONS.get(line[-1][:10])
+    if version is None:
+        raise _refuse_line(wire)
+    method, target = _METHODS[line[0]], line[1].decode()
     if target[0] != "/" or "#" in target or method == "CONNECT":
         _check_target(method, target)
-    headers = _decode_fields(fields)
     _check_host(version, headers)
-    length, is_chunked = _parse_framing(version, headers)
-    if (length or is_chunked) and len(headers.getall(_CONTENT_TYPE, ())) > 1:
-        raise HTTPError(400, "There is more than one Content-Type")
-    if method == "CONNECT":  # RFC 9110 section 9.3.6: what follows is the tunnel's, not a body
-        length, is_chunked = None, False
+    length, is_chunked = None, False
+    if _CONTENT_LENGTH in headers or _TRANSFER_ENCODING in headers:
+        length, is_chunked = _parse_framing(version, headers)
+        if (length or is_chunked) and len(headers.getall(_CONTENT_TYPE, ())) > 1:
+            raise HTTPError(400, "There is more than one Content-Type")
+        if method == "CONNECT":  # RFC 9110 section 9.3.6: what follows is the tunnel's, no body
+            length, is_chunked = None, False
     options = _list_tokens(headers, _CONNECTION) if _CONNECTION in headers else ()
     is_upgrade = "upgrade" in options and _asks_websocket(version, headers)
     persists = "close" not in options and (version is HTTP_11 or "keep-alive" in options)
@@ -138,7 +157,6 @@ def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> Reque
         target,
         version,
         CIMultiDictProxy(headers),
-        fields,
         persists and not is_upgrade and method != "CONNECT",
         is_upgrade,
         length,
@@ -147,14 +165,13 @@ def read_head(wire: bytes, method: str, target: str, fields: RawFields) -> Reque
     )
 
 
-def _decode_fields(fields: RawFields) -> CIMultiDict[str]:
-    find = _NAMES.get
-    return CIMultiDict(
-        [
-            (find(name) or name.decode(), value.decode("utf-8", "surrogateescape"))
-            for name, value in fields
-        ]
-    )
+def _refuse_line(wire: bytes) -> HTTPError:
+    """Return what is wrong with a request line, which llhttp has nothing against."""
+    version = wire[: wire.find(b"\n") + 1].rpartition(b" ")[2]
+    if version not in _VERSIONS:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
+        return HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
+    # RFC 9112 section 3: lenient parsing can result in request smuggling.
+    return HTTPError(400, "There is more than one space in a row in the request line")
 
 
 def _check_host(version: HttpVersion, headers: CIMultiDict[str]) -> None:

@@ -16,10 +16,19 @@ from typing import Final, TypeAlias
 
 import httptools
 import msgspec
+from multidict import CIMultiDict
 
 from protocol.chunks import ChunkFraming, find_end
 from protocol.errors import HTTPError
-from protocol.head import HTTP_10, HTTP_11, HeadLimits, HttpVersion, RequestHead, read_head
+from protocol.head import (
+    FIELD_NAMES,
+    HTTP_10,
+    HTTP_11,
+    HeadLimits,
+    HttpVersion,
+    RequestHead,
+    read_head,
+)
 
 __all__ = [
     "HTTP_10",
@@ -113,7 +122,7 @@ _HEAD, _BODY, _DONE = _Phase
 class _Message:
     """What llhttp has told of the message in hand; it calls, and its calls are only noted."""
 
-    __slots__ = ("body", "body_bytes", "chunk_end", "chunk_ends", "fields", "is_complete", "target")
+    __slots__ = ("body", "body_bytes", "chunk_end", "chunk_ends", "fields", "is_complete")
 
     def __init__(self) -> None:
         self.body: list[bytes] = []
@@ -123,17 +132,13 @@ class _Message:
     def clear(self) -> None:
         """Be ready for the next message; pieces of a body that are not taken yet stay."""
         self.body_bytes = self.chunk_end = 0
-        self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.fields: CIMultiDict[str] = CIMultiDict()
         self.is_complete = False
-
-    def on_url(self, url: bytes) -> None:
-        """Note a piece of the target."""
-        self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a field, after the head a trailer."""
-        self.fields.append((name, value))
+        # llhttp leaves the space behind a value to us.
+        self.fields.add(FIELD_NAMES[name], value.rstrip().decode("utf-8", "surrogateescape"))
 
     def on_body(self, body: bytes) -> None:
         """Note a piece of the body."""
@@ -163,7 +168,6 @@ class RequestDecoder:
         "_limits",
         "_llhttp",
         "_message",
-        "_method",
         "_phase",
         "_remaining_bytes",
     )
@@ -175,7 +179,6 @@ class RequestDecoder:
         self._phase = _HEAD
         self._kept = b""  # of a head everything so far
         self._empty_bytes = 0  # of empty lines before the head
-        self._method = b""  # of the request in hand, where llhttp was given another
         self._chunks: ChunkFraming | None = None  # of the body in hand
         self._remaining_bytes = 0  # of a body with a length
         self._has_upgrade = False  # whether the message in hand offers to leave HTTP
@@ -203,15 +206,18 @@ class RequestDecoder:
         events: list[Event] = []
         try:
             while position < len(data) and self._phase is not _DONE:
-                step = self._feed_head if self._phase is _HEAD else self._feed_body
-                position = step(data, position, events)
+                if self._phase is _HEAD:
+                    position = self._feed_head(data, position, events)
+                else:
+                    position = self._feed_body(data, position, events)
                 if events and self._phase is _HEAD:
                     break
         except HTTPError as error:
             self._phase, self._kept = _DONE, b""
             self._take_body(events)
             return [*events, error], len(data)
-        self._take_body(events)
+        if self._phase is _BODY:
+            self._take_body(events)
         return events, len(data) if self._phase is _DONE else position
 
     def feed_eof(self) -> list[Event]:
@@ -227,20 +233,24 @@ class RequestDecoder:
             return self._skip_empty_lines(data, start)
         end = find_end(_EMPTY_LINE, kept, data, start)
         stop = end if end >= 0 else len(data)
-        wire = kept + data[start:stop]
+        piece = data[start:stop]
+        wire = kept + piece
         if len(wire) > self._limits.max_line_bytes:
             self._check_size(wire, len(kept))
-        offers_upgrade = self._judge_head(wire, len(kept))
+        offers_upgrade = self._judge_head(wire, piece)
         if end < 0:
             self._kept = wire
             return stop
         self._kept = b""
         self._empty_bytes = 0
-        head = self._read_head(wire)
+        fields = self._message.fields
+        if len(wire) > self._limits.max_field_bytes or len(fields) > self._limits.max_fields_count:
+            self._limits.check_fields(len(wire), fields)
+        head = read_head(wire, fields)
         events.append(head)
         self._has_upgrade = head.upgrade or head.method == "CONNECT"
         self._is_last = not head.keep_alive
-        if head.has_body:
+        if head.chunked or head.content_length:
             self._begin_body(head.content_length, offers_upgrade)
         else:
             self._end_message(data, stop, events)
@@ -260,23 +270,27 @@ class RequestDecoder:
             raise HTTPError(400, "A CR or LF stands alone before the request")
         return offset + stop + len(self._kept)
 
-    def _judge_head(self, wire: bytes, judged_bytes: int, *, is_first: bool = False) -> bool:
+    def _judge_head(self, wire: bytes, piece: bytes, *, is_first: bool = False) -> bool:
         """Let llhttp judge a head so far; return whether it is whole and offers some upgrade.
 
-        Of wire so much has been judged before. is_first tells that llhttp has seen nothing else.
+        Of wire only piece, its end, has not been judged before. is_first tells that llhttp has seen
+        nothing else.
         """
         try:
-            return self._feed_llhttp(wire[judged_bytes:])
-        except HTTPError as error:
-            reason = str(error.__cause__)
+            self._llhttp.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            return True
+        except httptools.HttpParserError as error:
+            reason = str(error)
             if reason == _AFTER_CLOSE:
                 if is_first:  # a line without a version is a whole request to llhttp: HTTP/0.9
                     raise HTTPError(*_REFUSALS["Invalid HTTP version"]) from error
                 self._llhttp = httptools.HttpRequestParser(self._message)
-                return self._judge_head(wire, 0, is_first=True)
+                return self._judge_head(wire, wire, is_first=True)
             if reason not in _UNKNOWN_METHOD:
-                raise
-        return self._judge_other_method(wire)
+                raise _refusal(reason) from error
+            return self._judge_other_method(wire)
+        return False
 
     def _judge_other_method(self, wire: bytes) -> bool:
         """Let llhttp judge the head with a method that it knows in the place of the peer's."""
@@ -288,7 +302,6 @@ class RequestDecoder:
             return False  # it may go on: llhttp will complain again, and of the whole
         if not end or not wire.startswith(b" ", end):
             raise HTTPError(400, "The method is not a token")
-        self._method = wire[:end]
         self._message.clear()
         self._llhttp = httptools.HttpRequestParser(self._message)
         return self._feed_llhttp(_KNOWN_METHOD + wire[end:])
@@ -297,27 +310,23 @@ class RequestDecoder:
         """Raise HTTPError for a head that is too large, or for what is wrong before it is that."""
         limits = self._limits
         if wire.find(b"\r", 0, limits.max_line_bytes + 1) < 0:
-            self._judge_head(wire[: limits.max_line_bytes], judged_bytes)
+            self._judge_head(
+                wire[: limits.max_line_bytes], wire[judged_bytes : limits.max_line_bytes]
+            )
             raise HTTPError(414, "The request line is too long")
         if len(wire) > limits.max_head_bytes:
-            self._judge_head(wire[: limits.max_head_bytes], judged_bytes)
+            self._judge_head(
+                wire[: limits.max_head_bytes], wire[judged_bytes : limits.max_head_bytes]
+            )
             raise HTTPError(431, "The header fields are too large")
-
-    def _read_head(self, wire: bytes) -> RequestHead:
-        message = self._message
-        fields = tuple(message.fields)
-        if b" \r\n" in wire or b"\t\r\n" in wire:
-            fields = tuple([(name, value.rstrip(b" \t")) for name, value in fields])
-        self._limits.check_fields(len(wire), fields)
-        method = self._method or self._llhttp.get_method()
-        return read_head(wire, method.decode(), message.target.decode(), fields)
 
     def _begin_body(self, length: int | None, offers_upgrade: bool) -> None:
         """Get ready for a body of that length, or for chunks, whatever upgrade was offered."""
+        self._message.clear()
         if offers_upgrade:
             self._llhttp = httptools.HttpRequestParser(self._message)
             self._feed_llhttp(_HEAD_OF_CHUNKS if length is None else _HEAD_OF_LENGTH % length)
-        self._message.clear()
+            self._message.clear()
         if length is None:
             self._chunks = ChunkFraming(self._limits)
         else:
@@ -346,13 +355,12 @@ class RequestDecoder:
         if chunks.is_complete is not self._message.is_complete:
             raise HTTPError(400, "The chunks can be read in two ways")
         if chunks.is_complete:
-            self._limits.check_fields(chunks.trailer_bytes, tuple(self._message.fields))
+            self._limits.check_fields(chunks.trailer_bytes, self._message.fields)
         return stop
 
     def _end_message(self, data: bytes, stop: int, events: list[Event]) -> None:
         events.append(_END_OF_REQUEST)
         self._message.clear()
-        self._method = b""
         self._phase = _DONE if self._is_last else _HEAD
         if self._has_upgrade:
             events.append(Upgrade(data[stop:]))
@@ -373,9 +381,13 @@ class RequestDecoder:
         except httptools.HttpParserUpgrade:
             return True
         except httptools.HttpParserError as error:
-            reason = str(error)
-            raise HTTPError(*_REFUSALS.get(reason, (400, reason))) from error
+            raise _refusal(str(error)) from error
         return False
+
+
+def _refusal(reason: str) -> HTTPError:
+    """Return what a peer is answered where llhttp gives that reason."""
+    return HTTPError(*_REFUSALS.get(reason, (400, reason)))
 
 
 def encode_head(

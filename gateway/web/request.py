@@ -364,12 +364,7 @@ class BaseRequest(RequestFields, Stateful):
         if rel_url is not None:
             changes["target"] = str(URL(rel_url)) or "/"
         if headers is not None:
-            fields = CIMultiDict(headers)
-            changes["headers"] = CIMultiDictProxy(fields)
-            changes["raw_headers"] = tuple(
-                (name.encode(), value.encode("utf-8", "surrogateescape"))
-                for name, value in fields.items()
-            )
+            changes["headers"] = CIMultiDictProxy(CIMultiDict(headers))
         if client_max_size == _UNCHANGED:
             client_max_size = self._client_max_size
         return type(self)(

@@ -28,7 +28,6 @@ END = EndOfRequest()
 
 def head(method="GET", target="/", *headers, version=HTTP_11, host=HOST, **rest):
     fields = (host, *headers) if host else headers
-    raw_headers = tuple((name.encode(), value.encode()) for name, value in fields)
     rest = {"keep_alive": True, "upgrade": False, "content_length": None, "chunked": False} | rest
     proxy = CIMultiDictProxy(CIMultiDict(fields))
     return RequestHead(
@@ -36,7 +35,6 @@ def head(method="GET", target="/", *headers, version=HTTP_11, host=HOST, **rest)
         target=target,
         version=version,
         headers=proxy,
-        raw_headers=raw_headers,
         **rest,
     )
 
