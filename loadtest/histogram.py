@@ -56,7 +56,7 @@ class Histogram:
             return [0] * len(percents)
         buckets = self.buckets()
         sums = list(accumulate(count for _, count in buckets))
-        # Rounded, as 99.9 % of 1,000 must not be a little more than 999.
+        # Rounded, as 0.07 % of 10,000 must not be a little more than 7.
         found = (bisect_left(sums, round(self.count * percent / 100, 6)) for percent in percents)
         return [buckets[min(index, len(buckets) - 1)][0] for index in found]
 

@@ -50,8 +50,8 @@ def build_comparison_section(comparison: Comparison, anchor: str, heading: Marku
     )
 
 
-def build_ratios(comparisons: list[tuple[Comparison, str]]) -> Markup:
-    """Return the table of all ratios; each comparison comes with the anchor of its section."""
+def build_goals(comparisons: list[tuple[Comparison, str]]) -> Markup:
+    """Return the table of all goals; each comparison comes with the anchor of its section."""
     header = ["figure", "against", "measured", "goal", "worse, goal, better", "verdict"]
     head = element("tr", *(element("th", cell, scope="col") for cell in header))
     groups = []
@@ -60,7 +60,7 @@ def build_ratios(comparisons: list[tuple[Comparison, str]]) -> Markup:
         # With one comparison the page's heading says what work it is.
         work = [] if len(comparisons) == 1 else [_build_work(comparison, anchor)]
         groups.append(element("tbody", *work, *rows))
-    content = element("table", element("thead", head), *groups, class_="ratios")
+    content = element("table", element("thead", head), *groups, class_="goals")
     return element("div", content, class_="scroll")
 
 
@@ -70,8 +70,12 @@ def _build_work(comparison: Comparison, anchor: str) -> Markup:
 
 
 def _build_rows(standing: Standing) -> list[Markup]:
-    """Return a row per ratio of one figure, which only the first of them names."""
-    ratios = [place.ratio for place in standing.places if place.ratio]
+    """Return a row per goal of one figure, which only the first of them names."""
+    ratios = [
+        place.ratio
+        for place in standing.places
+        if place.ratio is not None and place.ratio.goal is not None
+    ]
     rows = [_build_cells(ratio, standing.unit) for ratio in ratios]
     if rows:
         name = element("th", standing.figure, scope="rowgroup", rowspan=f"{len(rows)}")

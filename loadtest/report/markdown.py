@@ -8,11 +8,12 @@ from loadtest.result import Comparison, Ratio
 
 
 def format_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Return a row per figure of each comparison, then when and on what it was measured."""
+    """Return a row per figure that has a goal, then when and on what it was measured."""
     rows = [
         _row([_describe(comparison, standing), *_format_ratios(standing)])
         for comparison in comparisons
         for standing in rank(comparison)
+        if standing.has_goal
     ]
     lines = [_row(["work", "goal", "measured"]), "|---|---|---|", *rows]
     return "\n".join([*lines, "", *_format_captions(comparisons)])
@@ -25,7 +26,9 @@ def _describe(comparison: Comparison, standing: Standing) -> str:
 def _format_ratios(standing: Standing) -> tuple[str, str]:
     """Return the goals of one figure, and what was measured."""
     ratios = [place.ratio for place in standing.places if place.ratio]
-    goals = (_join(format_goal(each, standing.unit), each) for each in ratios if each.goal)
+    goals = (
+        _join(format_goal(each, standing.unit), each) for each in ratios if each.goal is not None
+    )
     measured = (_format_measured(each, standing.unit) for each in ratios)
     return ", ".join(goals), ", ".join(measured)
 
@@ -48,7 +51,7 @@ def _format_captions(comparisons: Iterable[Comparison]) -> list[str]:
         key = (day, comparison.machine)
         days[key] = max(days.get(key, 0), rounds)
     return [
-        f"Measured on {day}, best of {rounds} rounds each; {_escape(machine)}."
+        f"Measured on {day}, the best of {rounds} runs of each; {_escape(machine)}."
         for (day, machine), rounds in days.items()
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
-from loadtest.report.comparison_section import build_comparison_section, build_ratios
+from loadtest.report.comparison_section import build_comparison_section, build_goals
 from loadtest.report.markup import Markup, element
 from loadtest.report.result_section import build_result_section
 from loadtest.report.saved import Saved
@@ -71,9 +71,10 @@ def _build_parts(anchored: Sequence[tuple[Saved, str]]) -> list[Markup]:
 
 
 def _build_overview(comparisons: list[tuple[Comparison, str]]) -> Markup:
+    """Return which goals are reached; nothing where none is set."""
     ratios = [ratio for comparison, _ in comparisons for ratio in comparison.ratios]
-    if not ratios:
-        return Markup()
     verdicts = [ratio.is_reached for ratio in ratios if ratio.goal is not None]
-    score = f"{verdicts.count(True)} of {len(verdicts)} goals reached" if verdicts else "Ratios"
-    return element("section", element("h2", score), build_ratios(comparisons))
+    if not verdicts:
+        return Markup()
+    score = f"{verdicts.count(True)} of {len(verdicts)} goals reached"
+    return element("section", element("h2", score), build_goals(comparisons))

@@ -27,6 +27,11 @@ class Standing(msgspec.Struct, frozen=True):
     is_less_better: bool
     places: list[Place]
 
+    @property
+    def has_goal(self) -> bool:
+        """Whether a goal is set for the ratio of any place."""
+        return any(place.ratio and place.ratio.goal is not None for place in self.places)
+
 
 def rank(comparison: Comparison) -> list[Standing]:
     """Return a standing per figure that has a ratio; of every figure where none has one."""

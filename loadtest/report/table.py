@@ -90,7 +90,7 @@ def _format_latency(results: list[Result]) -> list[str]:
 
 
 def _format_standing(standing: Standing) -> list[str]:
-    header = ["", "best", "worst", "ratio", "goal", ""]
+    header = ["", "best", "worst", "ratio", *(["goal"] if standing.has_goal else [])]
     rows = [header]
     for place in standing.places:
         if place.absence is not None:

@@ -43,11 +43,15 @@ def test_values_below_2048_are_exact(values: list[int]) -> None:
     assert found == [find_exactly(values, percent) for percent in PERCENTS]
 
 
-@pytest.mark.parametrize("count", [1000, 3000, 7000, 10**6, 10**9])
-def test_a_percentile_that_falls_on_a_value_is_that_value(count: int) -> None:
-    histogram = Histogram([(1, count * 999 // 1000), (2, count // 1000)])
-    assert histogram.percentile(99.9) == 1
-    assert histogram.percentile(99.95) == 2
+@pytest.mark.parametrize(
+    ("percent", "count"),
+    [(99.9, 1000), (99.9, 10**9), (0.07, 10**4), (0.14, 10**5), (33.33, 10**6)],
+)
+def test_a_percentile_that_falls_on_a_value_is_that_value(percent: float, count: int) -> None:
+    lower = round(count * percent / 100)
+    histogram = Histogram([(1, lower), (2, count - lower)])
+    assert histogram.percentile(percent) == 1
+    assert histogram.percentile(percent + 0.01) == 2
 
 
 @given(VALUES, VALUES)

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from loadtest.report.comparison_section import build_comparison_section, build_ratios
+from loadtest.report.comparison_section import build_comparison_section, build_goals
 from loadtest.report.markup import element
 from loadtest.result import Comparison, Entry
 from tests.loadtest.report.parsing import Parsed
@@ -54,8 +54,8 @@ def test_a_comparison_in_which_nobody_took_part_says_why() -> None:
     assert section.find("svg") == []
 
 
-def test_each_ratio_is_a_row_of_the_table_of_goals() -> None:
-    texts = Parsed(build_ratios([(make_comparison(), "part-1")])).texts
+def test_each_goal_is_a_row_of_their_table() -> None:
+    texts = Parsed(build_goals([(make_comparison(), "part-1")])).texts
     row = texts.index("aiohttp")
     assert texts[row - 1 : row + 4] == [RATE, "aiohttp", "65.2 x", "at least 30 x", "reached"]
     row = texts.index("uWebSockets")
@@ -64,10 +64,18 @@ def test_each_ratio_is_a_row_of_the_table_of_goals() -> None:
     assert texts[row : row + 4] == [MEMORY, "3.05 KiB", "at most 4 KiB", "reached"]
 
 
-def test_ratios_of_several_comparisons_are_under_their_work_which_leads_to_its_section() -> None:
+def test_a_ratio_without_a_goal_stands_only_beside_its_bar() -> None:
+    comparison = make_comparison()
+    (first, *_) = comparison.ratios
+    comparison = replace(comparison, ratios=[first, comparison.ratio(RATE, "uWebSockets")])
+    assert "15.0 x" in build(comparison).texts
+    assert "15.0 x" not in Parsed(build_goals([(comparison, "part-1")])).texts
+
+
+def test_goals_of_several_comparisons_are_under_their_work_which_leads_to_its_section() -> None:
     other = replace(make_comparison(), work="something else")
-    both = Parsed(build_ratios([(make_comparison(), "part-1"), (other, "part-2")]))
+    both = Parsed(build_goals([(make_comparison(), "part-1"), (other, "part-2")]))
     assert [link["href"] for link in both.find("a")] == ["#part-1", "#part-2"]
     assert WORK in both.texts
     assert "something else" in both.texts
-    assert WORK not in Parsed(build_ratios([(make_comparison(), "part-1")])).texts
+    assert WORK not in Parsed(build_goals([(make_comparison(), "part-1")])).texts

@@ -14,8 +14,14 @@ def test_each_figure_is_a_row_of_work_goal_and_measured() -> None:
         " | 65.2 x aiohttp, **15.0 x uWebSockets, not reached**, not measured nchan |",
         f"| {WORK}: {MEMORY} | at most 4 KiB | 3.05 KiB |",
         "",
-        "Measured on 2026-11-28, best of 2 rounds each; 2 cores of a sample CPU, Python 3.11.",
+        "Measured on 2026-11-28, the best of 2 runs of each; 2 cores of a sample CPU, Python 3.11.",
     ]
+
+
+def test_a_figure_without_a_goal_has_no_row() -> None:
+    comparison = make_comparison()
+    no_goals = [replace(ratio, goal=None) for ratio in comparison.ratios]
+    assert WORK not in format_markdown([replace(comparison, ratios=no_goals)])
 
 
 def test_comparisons_of_one_day_and_machine_share_the_caption() -> None:

@@ -17,9 +17,11 @@ def test_what_was_measured_is_written_as_the_options_say(
 ) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    paths = {"--json": tmp_path / "it.json", "--html": tmp_path / "it.html"}
+    saved_at, page = tmp_path / "it.json", tmp_path / "it.html"
     write(saved, parser.parse_args([]))
     assert list(tmp_path.iterdir()) == []
-    write(saved, parser.parse_args([str(each) for pair in paths.items() for each in pair]))
-    assert load(paths["--json"]) == saved
-    assert paths["--html"].read_text(encoding="utf-8") == format_page(saved)
+    write(saved, parser.parse_args(["--html", str(page)]))
+    assert list(tmp_path.iterdir()) == [page]
+    write(saved, parser.parse_args(["--json", str(saved_at)]))
+    assert load(saved_at) == saved
+    assert page.read_text(encoding="utf-8") == format_page(saved)

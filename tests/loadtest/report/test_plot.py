@@ -4,6 +4,8 @@ import itertools
 import re
 from xml.etree import ElementTree
 
+import pytest
+
 from loadtest.report.plot import (
     Frame,
     Line,
@@ -63,15 +65,18 @@ def test_a_plot_says_in_words_what_it_shows() -> None:
     assert svg[1].text == "server: from 90.0 % to 98.0 %; driver: from 40.0 % to 45.0 %"
 
 
-def test_lines_are_named_in_their_colours_and_apart_from_one_another() -> None:
-    lines = [Line(f"server {number}", [(1, 10), (2, 10 + number)], number) for number in range(6)]
+@pytest.mark.parametrize("height", [0, 5, 100])
+def test_lines_are_named_in_their_colours_and_apart_from_one_another(height: float) -> None:
+    scale = Line("all", [(1, 100)])
+    ends = [(1.0, height), (2.0, height)]
+    lines = [scale, *(Line(f"server {number}", ends, number) for number in range(1, 6))]
     svg = ElementTree.fromstring(plot_over_time(Frame("CPU"), lines, "%"))
     names = find(svg, "name")
     assert [name.text for name in names] == [line.name for line in lines]
     assert [name.get("class") for name in names] == [f"name c{number}" for number in range(6)]
     heights = sorted(float(name.get("y", "")) for name in names)
     assert all(after - before >= 13.9 for before, after in itertools.pairwise(heights))
-    assert heights[-1] <= 200
+    assert 0 < heights[0] < heights[-1] < 190
 
 
 def test_names_that_have_moved_are_led_to_from_the_ends() -> None:

@@ -43,6 +43,9 @@ def test_rate_latency_processor_and_memory_are_plotted_over_time() -> None:
     for words in ("p99: from 3.00 ms to 3.00 ms", "server: from 98.0 % to 98.0 %"):
         assert any(text.startswith(words) for text in section.texts)
     assert "Resident memory of the server" in section.texts
+    lines = [each["class"] for each in section.find("path") if "line" in (each["class"] or "")]
+    # Of the curve of latencies, the rate, p50 behind p99, the driver behind the server, memory.
+    assert [(line or "")[-2:] for line in lines] == ["c0", "c0", "c6", "c0", "c6", "c0", "c0"]
 
 
 def test_the_seconds_of_the_plots_stand_in_a_table() -> None:

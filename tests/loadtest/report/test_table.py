@@ -81,6 +81,14 @@ def test_a_comparison_has_a_row_per_server_with_best_worst_ratio_goal_and_verdic
     assert words_of(rate, "uWebSockets") == missed.split()
 
 
+def test_without_a_goal_there_is_no_column_for_it() -> None:
+    comparison = make_comparison()
+    no_goals = [replace(ratio, goal=None) for ratio in comparison.ratios]
+    text = format_comparison(replace(comparison, ratios=no_goals))
+    headers = [line.split() for line in text.splitlines() if line.strip().startswith("best")]
+    assert headers[0] == ["best", "worst", "ratio"]
+
+
 def test_a_goal_of_the_gateway_alone_stands_in_its_row() -> None:
     text = format_comparison(make_comparison())
     memory = text[text.index("memory per connection") : text.index("latency, best run")]
