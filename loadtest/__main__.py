@@ -20,7 +20,18 @@ from loadtest.report import output
 from loadtest.report.table import format_result
 from loadtest.run import Plan, run
 from loadtest.scenario import Scenario
-from loadtest.scenarios import churn, command, connect, echo, fanout, idle, recovery, response, slow
+from loadtest.scenarios import (
+    churn,
+    command,
+    connect,
+    echo,
+    fanout,
+    idle,
+    recovery,
+    response,
+    slow,
+    sse,
+)
 from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
 
@@ -45,6 +56,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "recovery": cast(Scenario, recovery),
     "response": cast(Scenario, response),
     "slow": cast(Scenario, slow),
+    "sse": cast(Scenario, sse),
 }
 
 # What is started without --target where that is no gateway: the program, and its URL's scheme.

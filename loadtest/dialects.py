@@ -4,9 +4,12 @@ A driver of millions of deliveries per second decodes none of them: it knows wha
 """
 
 import json
+import re
 from typing import Final, NamedTuple, Protocol
 
-from protocol.codec import SUBPROTOCOLS
+from protocol import sse
+from protocol.codec import JSON, SUBPROTOCOLS
+from protocol.cursor import Position, encode_cursor
 from protocol.frames import BINARY, TEXT, encode_frame, encode_masked_frame
 from protocol.publication import Data, Publication
 
@@ -31,7 +34,7 @@ class Opening(NamedTuple):
 
 
 class Dialect(Protocol):
-    """How one kind of server is spoken to over WebSocket; path is the target's.
+    """How one kind of server is spoken to, over WebSocket where it can be; path is the target's.
 
     gap is what it says instead of deliveries that are lost, empty where it says nothing.
     """
@@ -158,9 +161,75 @@ class NchanDialect(PlainDialect):
         return head.encode() + body
 
 
+class EventDialect(Protocol):
+    """How one kind of server is asked for an event stream, and what it sends.
+
+    A stream begins with what matches beginning, behind the opening's marker; a group in it is the
+    channel's epoch. end is where each delivery ends, and gap what tells of a loss, empty where
+    nothing does. Where is_measured is False, nobody can know how long a delivery is.
+    """
+
+    beginning: re.Pattern[bytes]
+    end: bytes
+    gap: bytes
+    is_measured: bool
+
+    def subscriber(self, path: str, host: str, channel: str) -> Opening:
+        """Return the opening of a connection that then gets what is published in channel."""
+
+    def delivery(self, channel: str, epoch: str, number: int, data: str) -> bytes:
+        """Return what a subscriber reads of the numberth publication in channel, from 1 on."""
+
+
+class GatewayEvents:
+    """This gateway's event streams; path is that of any of its endpoints."""
+
+    beginning = re.compile(rb'[^\n]*"epoch":"([^"]+)"[^\n]*\n\nid: [^\n]+\n\n')
+    end = b"}\n\n"
+    gap = b"event: gap\n"
+    is_measured = True
+
+    def subscriber(self, path: str, host: str, channel: str) -> Opening:
+        """Return a request; what begins the stream tells the epoch."""
+        url = f"{path.partition('?')[0].rpartition('/')[0]}/sse?channel={channel}"
+        return Opening(_ask_for_events(url, host), b"\nevent: subscribed\n")
+
+    def delivery(self, channel: str, epoch: str, number: int, data: str) -> bytes:
+        """Return an event whose id is the cursor behind the publication."""
+        publication = Publication(number, Data(data.encode()), 0.0)
+        cursor = encode_cursor({channel: Position(epoch, number)})
+        return sse.encode_event(JSON.encode_message(channel, publication), cursor=cursor)
+
+
+class NchanEvents:
+    """nchan's event streams: their ids are times, so nobody knows how long they are."""
+
+    beginning = re.compile(b"")
+    end = b'"\n\n'
+    gap = b""
+    is_measured = False
+
+    def subscriber(self, path: str, host: str, channel: str) -> Opening:
+        """Return a request, which is answered with a comment."""
+        return Opening(_ask_for_events(f"/{channel}", host), b": hi\n\n")
+
+    def delivery(self, channel: str, epoch: str, number: int, data: str) -> bytes:
+        """Return nothing: nobody knows."""
+        return b""
+
+
+def _ask_for_events(url: str, host: str) -> bytes:
+    head = f"GET {url} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n"
+    return head.encode()
+
+
 DIALECTS: Final[dict[str, Dialect]] = {
     "gateway": GatewayDialect(),
     "gateway-msgpack": GatewayDialect("gateway.v1.msgpack"),
     "nchan": NchanDialect(),
     "plain": PlainDialect(),
+}
+EVENT_DIALECTS: Final[dict[str, EventDialect]] = {
+    "gateway": GatewayEvents(),
+    "nchan": NchanEvents(),
 }

@@ -84,7 +84,11 @@ Subscribe = Callable[[Deliveries, Log, str], LoadConnection]
 
 
 class Fan:
-    """The share; subscribe makes each subscriber that reads, stall each that does not."""
+    """The share; subscribe makes each subscriber that reads, stall each that does not.
+
+    The publisher speaks dialect. expect returns the delivery of a publication, given its channel,
+    number and data.
+    """
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Fan:
         recorder: Recorder,
         *,
         dialect: Dialect,
+        expect: Callable[[str, int, str], bytes],
         subscribe: Subscribe,
         stall: Callable[[str], StalledReceiver],
     ) -> None:
@@ -100,6 +105,7 @@ class Fan:
         self._options = options
         self._recorder = recorder
         self._dialect = dialect
+        self._expect = expect
         self._target = parse_target(job.target)
         self._payload = Payload(options.bytes)
         self._deliveries = Deliveries(recorder)
@@ -142,7 +148,7 @@ class Fan:
 
     def _expecter(self, channel: str) -> Callable[[int], bytes]:
         """Return what returns the delivery of a number in channel."""
-        return lambda number: self._dialect.delivery(channel, number, self._payload.text(number))
+        return lambda number: self._expect(channel, number, self._payload.text(number))
 
     def _add_round(self, due_us: int, count: int) -> list[tuple[str, int]]:
         """Note so many publications, in all channels in turn; return each one's place."""

@@ -4,12 +4,13 @@ import asyncio
 import re
 import socket
 from bisect import bisect_right
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from loadtest.connection import LoadConnection
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import MASKING_KEY, Opening
-from loadtest.wire import FrameWalker, ServerFrame, ServerFrameDecoder, WireError, describe_close
+from loadtest.dialects import MASKING_KEY, EventDialect, Opening
+from loadtest.wire import EventWalker, ServerFrame, ServerFrameDecoder, WireError, describe_close
 from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
 
 # As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
@@ -22,20 +23,32 @@ _RATE_LIMITED: Final = (
 )
 
 
-class FrameReceiver(LoadConnection):
-    """A subscriber over WebSocket.
+class Walker(Protocol):
+    """Counts deliveries without taking them out of the buffer that they are in."""
+
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing of a next delivery has arrived."""
+
+    def feed(self, buffer: bytearray, size: int) -> tuple[int, list[ServerFrame]]:
+        """Return how many the first size bytes of buffer complete, and control frames."""
+
+
+class Receiver(LoadConnection):
+    """A subscriber.
 
     What ends where a delivery should, with the bytes that the last one should have, is counted at a
-    glance; anything else frame by frame. With is_deflated no length is known beforehand. gap is
-    what a frame has that tells of a loss, empty where none does; such a frame is no delivery.
+    glance; anything else by a walker, and all where is_measured is False, as the log does not know
+    what deliveries look like. gap is what tells of a loss instead of a delivery, which looks like
+    one to the walker; it is empty where nothing tells.
     """
 
     __slots__ = (
         "_arrived_count",
         "_deliveries",
         "_gap",
-        "_is_deflated",
         "_is_measurable",
+        "_is_measured",
         "_log",
         "_walker",
     )
@@ -45,18 +58,19 @@ class FrameReceiver(LoadConnection):
         opening: Opening,
         deliveries: Deliveries,
         log: Log,
+        walker: Walker,
         *,
         gap: bytes,
-        is_deflated: bool = False,
+        is_measured: bool = True,
     ) -> None:
         super().__init__(opening)
         self._deliveries = deliveries
         self._log = log
+        self._walker = walker
         self._gap = gap
-        self._is_deflated = is_deflated
-        self._is_measurable = not is_deflated  # and nothing of a next frame has arrived
+        self._is_measured = is_measured
+        self._is_measurable = is_measured  # and nothing of a next delivery has arrived
         self._arrived_count = 0
-        self._walker = FrameWalker()
 
     def take(self, nbytes: int) -> None:
         """Count what has arrived."""
@@ -92,7 +106,7 @@ class FrameReceiver(LoadConnection):
         return last if self.buffer.startswith(begin, ends[last - 1] - ends[before]) else 0
 
     def _walk(self, nbytes: int) -> int:
-        """Return how many deliveries are complete; answer pings."""
+        """Return how many deliveries are completed; answer pings."""
         try:
             count, controls = self._walker.feed(self.buffer, nbytes)
         except WireError as error:
@@ -103,11 +117,58 @@ class FrameReceiver(LoadConnection):
                 self.asyncio_transport.write(encode_masked_frame(PONG, payload, MASKING_KEY))
             elif opcode == CLOSE:
                 self._deliveries.fail(f"the target closed a subscriber: {describe_close(payload)}")
-        self._is_measurable = self._walker.is_between and not self._is_deflated
+        self._is_measurable = self._walker.is_between and self._is_measured
         gap_count = self.buffer.count(self._gap, 0, nbytes) if self._gap else 0
         if gap_count:
             self._deliveries.add("gaps", gap_count)
         return max(0, count - gap_count)
+
+
+class EventReceiver(Receiver):
+    """A subscriber to an event stream, which begins with what is no delivery.
+
+    on_epoch is called with the epoch that it names there, if it does.
+    """
+
+    __slots__ = ("_beginning", "_dialect", "_on_epoch")
+
+    def __init__(
+        self,
+        opening: Opening,
+        deliveries: Deliveries,
+        log: Log,
+        *,
+        dialect: EventDialect,
+        on_epoch: Callable[[str], None],
+    ) -> None:
+        walker = EventWalker(dialect.end)
+        super().__init__(
+            opening, deliveries, log, walker, gap=dialect.gap, is_measured=dialect.is_measured
+        )
+        self._dialect = dialect
+        self._on_epoch = on_epoch
+        self._beginning: bytes | None = b""  # None once it has passed
+
+    def begin(self, rest: bytes) -> None:
+        """Look for the end of the beginning."""
+        assert self._beginning is not None
+        self._beginning += rest
+        found = self._dialect.beginning.match(self._beginning)
+        if found is None:
+            return
+        for epoch in found.groups():
+            self._on_epoch(epoch.decode())
+        rest, self._beginning = self._beginning[found.end() :], None
+        if rest:
+            self.buffer[: len(rest)] = rest
+            super().take(len(rest))
+
+    def take(self, nbytes: int) -> None:
+        """Count what has arrived behind the beginning."""
+        if self._beginning is None:
+            super().take(nbytes)
+        else:
+            self.begin(bytes(self.buffer[:nbytes]))
 
 
 class StalledReceiver(LoadConnection):

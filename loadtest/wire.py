@@ -219,6 +219,33 @@ def read_frame_head(
     return body, length
 
 
+class EventWalker:
+    """Counts the events of an event stream that end with end, without taking them out."""
+
+    __slots__ = ("_end", "_tail")
+
+    def __init__(self, end: bytes) -> None:
+        self._end = end
+        self._tail = b""  # what may be the beginning of an end
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the stream stands at the end of such an event, or at its beginning."""
+        return not self._tail
+
+    def feed(self, buffer: bytes | bytearray, size: int) -> tuple[int, list[ServerFrame]]:
+        """Return how many events the first size bytes of buffer complete, and no control frames."""
+        end, kept = self._end, len(self._end) - 1
+        count = buffer.count(end, 0, size)
+        if self._tail:
+            count += (self._tail + buffer[: min(kept, size)]).count(end)
+        if buffer.endswith(end, 0, size):
+            self._tail = b""
+        else:
+            self._tail = (self._tail + buffer[max(0, size - kept) : size])[-kept:]
+        return count, []
+
+
 def describe_close(payload: bytes) -> str:
     """Return the code and the reason in the payload of a close frame as text."""
     if len(payload) < 2:

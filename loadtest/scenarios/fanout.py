@@ -21,10 +21,11 @@ from loadtest.fan import (
     find_fan_figures,
 )
 from loadtest.job import Job
-from loadtest.receivers import FrameReceiver, StalledReceiver
+from loadtest.receivers import Receiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import Totals
+from loadtest.wire import FrameWalker
 
 EXAMPLES: Final = """\
 examples:
@@ -82,6 +83,7 @@ class Share:
             self._options,
             recorder,
             dialect=self._dialect,
+            expect=self._dialect.delivery,
             subscribe=self._subscribe,
             stall=lambda channel: StalledReceiver(self._open_channel(channel)),
         )
@@ -98,13 +100,14 @@ class Share:
         """Drop all connections."""
         self._fan.close()
 
-    def _subscribe(self, deliveries: Deliveries, log: Log, channel: str) -> FrameReceiver:
-        return FrameReceiver(
+    def _subscribe(self, deliveries: Deliveries, log: Log, channel: str) -> Receiver:
+        return Receiver(
             self._open_channel(channel),
             deliveries,
             log,
+            FrameWalker(),
             gap=self._dialect.gap,
-            is_deflated=self._options.deflate,
+            is_measured=not self._options.deflate,
         )
 
     def _open_channel(self, channel: str) -> Opening:

@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 
-from loadtest.dialects import DIALECTS, Opening, offer_deflate
+from loadtest.dialects import DIALECTS, EVENT_DIALECTS, Opening, offer_deflate
 from loadtest.wire import ServerFrameDecoder
 
 
@@ -62,3 +62,8 @@ def test_compression_is_offered_in_a_header_of_its_own(name: str) -> None:
     line = b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
     assert offered == Opening(offered.request, opening.marker, b"permessage-deflate")
     assert offered.request.replace(line, b"\r\n", 1) == opening.request != offered.request
+
+
+def test_an_event_stream_is_asked_for_beside_the_target() -> None:
+    opening = EVENT_DIALECTS["gateway"].subscriber("/prefix/ws?x=1", "host:1", "a")
+    assert opening.request.startswith(b"GET /prefix/sse?channel=a HTTP/1.1\r\nHost: host:1\r\n")

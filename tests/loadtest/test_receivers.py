@@ -7,10 +7,11 @@ import pytest
 
 from loadtest.connection import LoadConnection
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import Opening
+from loadtest.dialects import EVENT_DIALECTS, Opening
 from loadtest.errors import LoadError
-from loadtest.receivers import FrameReceiver, PublishingConnection
+from loadtest.receivers import EventReceiver, PublishingConnection, Receiver
 from loadtest.recorder import Recorder
+from loadtest.wire import FrameWalker
 
 DELIVERIES = [b"\x81\x06" + b"data %d" % number for number in range(10)]
 PING = b"\x89\x02hi"
@@ -42,8 +43,13 @@ class Bench:
         self.books = Deliveries(self.recorder)
         self.log = Log(lambda number: DELIVERIES[number])
         self.publish(count)
-        self.receiver = FrameReceiver(
-            Opening(b"", b""), self.books, self.log, gap=b"gap!", is_deflated=is_deflated
+        self.receiver = Receiver(
+            Opening(b"", b""),
+            self.books,
+            self.log,
+            FrameWalker(),
+            gap=b"gap!",
+            is_measured=not is_deflated,
         )
         self.sink = Sink()
         self.receiver.connection_made(self.sink)
@@ -168,3 +174,51 @@ async def test_a_publisher_by_requests_hears_refusals_too() -> None:
     feed(publisher, b"HTTP/1.1 404 Not Found\r\n")
     with pytest.raises(LoadError, match=r"refused to publish: HTTP/1\.1 404 Not Found"):
         books.check()
+
+
+EPOCH = "n5kmcueb"
+BEGINNING = (
+    b"HTTP/1.1 200 OK\r\n\r\nretry: 2000\n\nevent: subscribed\n"
+    b'data: {"type":"subscribed","channel":"a","epoch":"n5kmcueb","offset":0}\n\nid: BAFhDJ\n\n'
+)
+
+
+def follow_events(*pieces: bytes, name: str = "gateway") -> tuple[dict[str, int], list[str]]:
+    """Return what a subscriber to two publications counts, and the epochs that it hears of."""
+    dialect = EVENT_DIALECTS[name]
+    recorder = Recorder()
+    log = Log(lambda number: dialect.delivery("a", EPOCH, number, '"x"'))
+    for _ in range(2):
+        log.add(1)
+    epochs: list[str] = []
+    receiver = EventReceiver(
+        dialect.subscriber("/ws", "host", "a"),
+        Deliveries(recorder),
+        log,
+        dialect=dialect,
+        on_epoch=epochs.append,
+    )
+    receiver.connection_made(Sink())
+    feed(receiver, *pieces)
+    return recorder.counts, epochs
+
+
+async def test_events_are_counted_however_they_are_cut() -> None:
+    events = EVENT_DIALECTS["gateway"]
+    first, second = (events.delivery("a", EPOCH, number, '"x"') for number in (1, 2))
+    for between in (b"", b":\n\n"):  # a heartbeat
+        for pieces in splits(BEGINNING + first + between + second):
+            assert follow_events(*pieces) == ({"deliveries": 2}, [EPOCH])
+
+
+async def test_an_event_that_tells_of_a_loss_is_no_delivery() -> None:
+    gap = b'event: gap\ndata: {"type":"gap","channel":"a","from":1,"to":1}\n\n'
+    second = EVENT_DIALECTS["gateway"].delivery("a", EPOCH, 2, '"x"')
+    counts, _ = follow_events(BEGINNING, gap + second)
+    assert counts == {"deliveries": 1, "gaps": 1}
+
+
+async def test_events_of_nchan_are_counted_however_long_their_ids_are() -> None:
+    wire = b': hi\n\nid: 1795908336:9\ndata: "x"\n\nid: 1795908336:10\ndata: "x"\n\n'
+    for pieces in splits(b"HTTP/1.1 200 OK\r\n\r\n" + wire):
+        assert follow_events(*pieces, name="nchan") == ({"deliveries": 2}, [])
