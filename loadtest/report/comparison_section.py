@@ -15,6 +15,7 @@ from loadtest.report.result_section import (
 )
 from loadtest.report.standing import (
     Standing,
+    describe_absences,
     find_best_runs,
     format_goal,
     format_value,
@@ -115,11 +116,7 @@ def _build_latency(comparison: Comparison) -> Markup:
 
 
 def _build_absences(comparison: Comparison) -> Markup:
-    lines = (
-        element("li", f"{entry.server} did not take part: {entry.absence}", class_="absent")
-        for entry in comparison.entries
-        if entry.absence is not None
-    )
+    lines = (element("li", text, class_="absent") for text in describe_absences(comparison))
     return element("ul", *lines, class_="notices")
 
 

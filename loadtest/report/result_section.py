@@ -19,11 +19,21 @@ from loadtest.result import PERCENTILES, Point, Result
 _POINTS_PER_DECADE: Final = 40
 # "server" and "driver", the longest names of lines over time.
 _NAMES_LENGTH: Final = 6
-# Of the lines beside the one to look at.
 _SECOND_COLOUR: Final = 6
-WIDE: Final = Frame("Latency by percentile", 860, 320)
+_WIDE: Final = Frame("Latency by percentile", 860, 320)
 
 Read = Callable[[Point], float | None]
+# What the lines of each plot over time are called, and show; the first is the one to look at.
+_RATE: Final[dict[str, Read]] = {"": lambda point: point.events_per_s}
+_LATENCY: Final[dict[str, Read]] = {
+    "p99": lambda point: point.p99_us,
+    "p50": lambda point: point.p50_us,
+}
+_CPU: Final[dict[str, Read]] = {
+    "server": lambda point: _percent(point.server_cpu_share),
+    "driver": lambda point: _percent(point.driver_cpu_share),
+}
+_MEMORY: Final[dict[str, Read]] = {"": lambda point: point.server_rss_kib}
 
 
 def build_result_section(result: Result, anchor: str, heading: Markup) -> Markup:
@@ -122,7 +132,7 @@ def _build_latency(result: Result) -> Markup:
     histogram = result.histogram()
     if not histogram.count:
         return Markup()
-    plot = plot_percentiles(WIDE, [Line(result.events, trace_percentiles(histogram))])
+    plot = plot_percentiles(_WIDE, [Line(result.events, trace_percentiles(histogram))])
     return element(
         "div",
         figure("Latency by percentile", element("div", plot, class_="scroll")),
@@ -144,18 +154,6 @@ def _build_timeline(result: Result) -> Markup:
     ]
     numbers = element("details", element("summary", "Second by second"), _build_seconds(result))
     return element("div", element("div", *plots, class_="multiples"), numbers)
-
-
-_RATE: Final[dict[str, Read]] = {"": lambda point: point.events_per_s}
-_LATENCY: Final[dict[str, Read]] = {
-    "p99": lambda point: point.p99_us,
-    "p50": lambda point: point.p50_us,
-}
-_CPU: Final[dict[str, Read]] = {
-    "server": lambda point: _percent(point.server_cpu_share),
-    "driver": lambda point: _percent(point.driver_cpu_share),
-}
-_MEMORY: Final[dict[str, Read]] = {"": lambda point: point.server_rss_kib}
 
 
 def _percent(share: float | None) -> float | None:

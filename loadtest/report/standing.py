@@ -53,6 +53,15 @@ def find_best_runs(comparison: Comparison) -> list[Result]:
     return [run for run in found if run is not None]
 
 
+def describe_absences(comparison: Comparison) -> list[str]:
+    """Return a sentence for each server that did not take part, or not until the end."""
+    return [
+        f"{entry.server} {_describe_absence(entry)}: {entry.absence}"
+        for entry in comparison.entries
+        if entry.absence is not None
+    ]
+
+
 def format_value(ratio: Ratio, unit: str) -> str:
     """Return what was measured: a ratio, or the figure itself, which is in unit."""
     if ratio.value is None or ratio.against is None:
@@ -71,6 +80,13 @@ def format_goal(ratio: Ratio, unit: str) -> str:
 def format_verdict(ratio: Ratio) -> str:
     """Return whether the goal is reached, in words; nothing where that cannot be said."""
     return {True: "reached", False: "not reached", None: ""}[ratio.is_reached]
+
+
+def _describe_absence(entry: Entry) -> str:
+    count = len(entry.runs)
+    if not count:
+        return "did not take part"
+    return f"dropped out after {count} {'run' if count == 1 else 'runs'}"
 
 
 def _figures(comparison: Comparison) -> list[Figure]:

@@ -7,6 +7,7 @@ from typing import Final
 from loadtest.report.quantity import format_moment, format_parameter, format_quantity
 from loadtest.report.standing import (
     Standing,
+    describe_absences,
     find_best_runs,
     format_goal,
     format_value,
@@ -93,7 +94,7 @@ def _format_standing(standing: Standing) -> list[str]:
     header = ["", "best", "worst", "ratio", *(["goal"] if standing.has_goal else [])]
     rows = [header]
     for place in standing.places:
-        if place.absence is not None:
+        if place.best is None and place.absence is not None:
             continue
         row = [_shorten(place.server, _MAX_SERVER_LENGTH)]
         row += [format_quantity(each, standing.unit) for each in (place.best, place.worst)]
@@ -106,11 +107,8 @@ def _format_standing(standing: Standing) -> list[str]:
 
 
 def _format_absences(comparison: Comparison) -> list[str]:
-    lines = [""]
-    for entry in comparison.entries:
-        if entry.absence is not None:
-            lines += _wrap(f"{entry.server} did not take part: {entry.absence}")
-    return lines if len(lines) > 1 else []
+    lines = [line for text in describe_absences(comparison) for line in _wrap(text)]
+    return ["", *lines] if lines else []
 
 
 def _format_faults(runs: list[Result]) -> list[str]:

@@ -4,13 +4,14 @@ import pytest
 from msgspec.structs import replace
 
 from loadtest.report.standing import (
+    describe_absences,
     find_best_runs,
     format_goal,
     format_value,
     format_verdict,
     rank,
 )
-from loadtest.result import Ratio
+from loadtest.result import Entry, Ratio
 from tests.loadtest.report.samples import MEMORY, RATE, make_comparison
 
 
@@ -58,6 +59,17 @@ def test_without_any_figure_the_first_runs_are_the_best() -> None:
     ]
     runs = find_best_runs(replace(comparison, entries=entries, ratios=[]))
     assert [run.server for run in runs] == ["gateway", "aiohttp", "uWebSockets"]
+
+
+def test_those_who_are_absent_from_the_start_or_later_are_told_with_the_reason() -> None:
+    comparison = make_comparison()
+    gateway, aiohttp, _, nchan = comparison.entries
+    crashed = Entry("uWebSockets", aiohttp.runs[:1], "it crashed")
+    comparison = replace(comparison, entries=[gateway, aiohttp, crashed, nchan])
+    assert describe_absences(comparison) == [
+        "uWebSockets dropped out after 1 run: it crashed",
+        "nchan did not take part: nginx is not installed",
+    ]
 
 
 @pytest.mark.parametrize(

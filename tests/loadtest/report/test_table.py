@@ -101,6 +101,17 @@ def test_a_server_that_could_not_take_part_is_told_with_the_reason() -> None:
     assert "\n  nchan did not take part: nginx is not installed\n" in text
 
 
+def test_a_server_that_dropped_out_keeps_the_row_of_what_it_had_measured() -> None:
+    comparison = make_comparison()
+    gateway, aiohttp, *_ = comparison.entries
+    text = format_comparison(
+        replace(comparison, entries=[gateway, replace(aiohttp, absence="it crashed")])
+    )
+    rate = text[: text.index("memory per connection")]
+    assert words_of(rate, "aiohttp")[:3] == ["aiohttp", "92.0", "k/s"]
+    assert "\n  aiohttp dropped out after 2 runs: it crashed\n" in text
+
+
 def test_a_comparison_ends_with_how_many_goals_are_reached() -> None:
     last = format_comparison(make_comparison()).splitlines()[-1]
     assert last == "  goals reached: 2 of 4, 1 not measured"
