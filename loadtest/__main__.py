@@ -19,7 +19,7 @@ from loadtest.report import command as report
 from loadtest.report import output
 from loadtest.report.table import format_result
 from loadtest.run import Plan, run
-from loadtest.scenario import Scenario
+from loadtest.scenario import OWN_GATEWAY, Scenario
 from loadtest.scenarios import (
     churn,
     command,
@@ -27,6 +27,7 @@ from loadtest.scenarios import (
     echo,
     fanout,
     idle,
+    reconnect,
     recovery,
     response,
     slow,
@@ -53,6 +54,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "echo": cast(Scenario, echo),
     "fanout": cast(Scenario, fanout),
     "idle": cast(Scenario, idle),
+    "reconnect": cast(Scenario, reconnect),
     "recovery": cast(Scenario, recovery),
     "response": cast(Scenario, response),
     "slow": cast(Scenario, slow),
@@ -129,6 +131,8 @@ async def _find_target(
         program, scheme = PROGRAMS[arguments.scenario]
         async with serve_program(program) as serving:
             yield f"{scheme}://{serving.host}:{serving.port}/", serving.pid
+    elif scenario.GATEWAY is None:
+        yield OWN_GATEWAY, None
     else:
         async with serve_gateway(scenario.GATEWAY) as serving:
             yield f"ws://{serving.host}:{serving.port}/ws", serving.pid

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from loadtest.errors import LoadError
 from loadtest.wire import End, Head, ResponseDecoder, WireError
+from protocol.cursor import Position
 
 # An answer that has not come after this long does not come.
 _PATIENCE_S: Final = 20.0
@@ -14,6 +16,21 @@ _PATIENCE_S: Final = 20.0
 async def fetch_json(address: tuple[str, int], path: str) -> Any:
     """Return the JSON that is at path; raises as fetch does."""
     return msgspec.json.decode(await fetch(address, path))
+
+
+async def fetch_end(address: tuple[str, int], channel: str) -> Position:
+    """Return where a gateway's log of channel ends.
+
+    Raises LoadError where a gateway is not what answers, or nobody does.
+    """
+    try:
+        answer = await fetch_json(address, f"/poll?channel={channel}&timeout=0")
+    except OSError as error:  # a TimeoutError says nothing
+        raise LoadError(f"the target does not answer: {error or 'too late'}") from error
+    except WireError as error:
+        raise LoadError(f"the target does not answer as a gateway: {error}") from None
+    place = answer["positions"][channel]
+    return Position(place["epoch"], place["offset"])
 
 
 async def fetch(address: tuple[str, int], path: str) -> bytes:

@@ -17,7 +17,7 @@ from loadtest.job import Job
 from loadtest.process import ProcessStats
 from loadtest.recorder import Sample
 from loadtest.result import Figure, Point, Result
-from loadtest.scenario import Scenario, ServerUse, Totals
+from loadtest.scenario import OWN_GATEWAY, Scenario, ServerUse, Totals
 from loadtest.worker import load_scenario
 
 # A second of a driver that has less than this left of its core may be the driver's, not the
@@ -176,8 +176,9 @@ class _Watch:
         if totals.server is not None:
             cpu_us = totals.server.cpu_s * 1e6 / count if count else None
             rss_kib = totals.server.end_rss_kib
-        figures.append(Figure("server CPU per event", cpu_us, "us"))
-        figures.append(Figure("server memory", rss_kib, "KiB"))
+        if self._plan.target != OWN_GATEWAY:
+            figures.append(Figure("server CPU per event", cpu_us, "us"))
+            figures.append(Figure("server memory", rss_kib, "KiB"))
         figures.append(Figure("driver CPU", self._driver_share(), "cores"))
         return figures
 
@@ -192,7 +193,7 @@ class _Watch:
                 "a worker used its whole core: the server may be faster than this says;"
                 " give it more with --workers where the machine has more cores"
             )
-        if self._server is None:
+        if self._server is None and self._plan.target != OWN_GATEWAY:
             warnings.append("without --pid the server's CPU and memory are not measured")
         return warnings
 

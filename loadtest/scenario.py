@@ -9,12 +9,13 @@ A scenario module has
 - figures(totals, options), the figures that only this scenario has;
 - faults(totals, options), what must be 0 if everything came as promised, by name;
 - HAS_DURATION, False where a run ends by itself, whatever --seconds would say;
-- GATEWAY, the settings (environment of `gateway serve`) that a gateway for it is started with.
+- GATEWAY, the settings (environment of `gateway serve`) that a gateway for it is started with;
+  None where its workers start gateways themselves: then OWN_GATEWAY is their target.
 """
 
 import argparse
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,6 +23,9 @@ from loadtest.histogram import Histogram
 from loadtest.job import Job
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
+
+# The target of a run that has a gateway of its own.
+OWN_GATEWAY: Final = "a gateway of its own"
 
 
 class ServerUse(NamedTuple):
@@ -65,7 +69,7 @@ class Scenario(Protocol):
     EXAMPLES: str
     EVENTS: str
     HAS_DURATION: bool
-    GATEWAY: Mapping[str, str]
+    GATEWAY: Mapping[str, str] | None
 
     @property
     def Options(self) -> type[msgspec.Struct]:

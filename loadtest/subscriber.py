@@ -18,6 +18,8 @@ from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
 
 # How much of a message shows its offset: more than its type and the longest channel's name here.
 _SHOWN_BYTES: Final = 200
+# What is looked at together: many short messages, or the head of a long one.
+_PIECE_BYTES: Final = 4096
 _MESSAGE: Final = b'{"type":"message"'
 _OFFSET: Final = re.compile(rb'"offset":(\d+)')
 # RFC 6455 section 7.4.1: 1000 is a normal closure.
@@ -144,11 +146,10 @@ class Subscriber(LoadConnection):
     def _walk(self, data: memoryview) -> None:
         at = self._skip(len(data))
         while at < len(data):
-            piece = bytes(data[at : at + _SHOWN_BYTES])
+            piece = data[at : at + _PIECE_BYTES]
             at += len(piece)
             self._head += piece
-            while self._take_head():
-                pass
+            self._take_heads()
             at += self._skip(len(data) - at)
 
     def _skip(self, nbytes: int) -> int:
@@ -157,28 +158,30 @@ class Subscriber(LoadConnection):
         self._skipped_bytes -= skipped
         return skipped
 
-    def _take_head(self) -> bool:
-        """Take what head begins with; return whether it was there as far as it is of interest."""
-        head = self._head
-        body, length = read_frame_head(head, 0, len(head))
-        if body is None or len(head) < min(body + length, _SHOWN_BYTES):
-            return False
-        if head.startswith(_MESSAGE, body):
-            self._take_message(head)
-            self._skipped_bytes = max(0, body + length - len(head))
-        elif len(head) < body + length:
-            return False
-        else:
-            self._take_frame(head[0] & 0x0F, head[body : body + length])
-        self._head = head[body + length :]
-        return True
+    def _take_heads(self) -> None:
+        """Take the frames in head, as far as they are of interest; keep one that is not there."""
+        head, size, start = self._head, len(self._head), 0
+        while True:
+            body, length = read_frame_head(head, start, size)
+            if body is None:
+                break
+            end = body + length
+            if head.startswith(_MESSAGE, body) and size >= min(end, body + _SHOWN_BYTES):
+                self._take_message(_OFFSET.search(head, body, body + _SHOWN_BYTES))
+            elif size < end:
+                break
+            else:
+                self._take_frame(head[start] & 0x0F, head[body:end])
+            start = end
+        self._head = head[start:]
+        self._skipped_bytes = max(0, start - size)
 
-    def _take_message(self, head: bytes) -> None:
-        found = _OFFSET.search(head)
+    def _take_message(self, found: re.Match[bytes] | None) -> None:
         if found is None or self.position is None:
-            raise WireError(f"a message without offset, or before its subscription: {head!r}")
-        self.missing_count += self._is_gap_owed
-        self._is_gap_owed = False
+            raise WireError("a message without offset, or before its subscription")
+        if self._is_gap_owed:
+            self.missing_count += 1
+            self._is_gap_owed = False
         epoch, before = self.position
         offset = int(found[1])
         if offset <= before:

@@ -92,7 +92,7 @@ class Rounds:
         with tempfile.TemporaryDirectory(prefix="loadtest-") as folder:
             command = server.command(port, Path(folder))
             async with serve(
-                command, port=port, environment=scenario.GATEWAY, cpus=terms.server_cpus
+                command, port=port, environment=scenario.GATEWAY or {}, cpus=terms.server_cpus
             ) as serving:
                 plan = Plan(
                     scenario=self._work.scenario,

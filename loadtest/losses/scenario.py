@@ -25,9 +25,9 @@ from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client
 from loadtest.losses.history import Historian
 from loadtest.losses.ledger import Ledger
-from loadtest.losses.restarts import SIGNALS, OwnGateway
 from loadtest.losses.verdict import FAULTS, Reader, Tally
 from loadtest.options import read_count, read_number
+from loadtest.own_gateway import SIGNALS, OwnGateway
 from loadtest.wire import WireError
 from protocol.cursor import Position
 
@@ -43,6 +43,26 @@ examples:
 Ctrl-C prints what was checked so far. The first faults are told in full.
 """
 
+# Small enough that clients which stay away or stall for a second find that the log has moved on.
+_CONFIG: Final = """\
+[server]
+shutdown_timeout_s = 2.0
+[websocket]
+high_water_bytes = 16384
+[sse]
+high_water_bytes = 16384
+[channels]
+history_count = 150
+history_bytes = 131072
+lag_count = 300
+lag_bytes = 262144
+lag_age_s = 5.0
+max_idempotency_keys = 100000
+[heartbeat]
+interval_s = 2.0
+[longpoll]
+max_response_bytes = 65536
+"""
 _CHANNELS_PER_CLIENT: Final = 3
 # How the gateway is stopped, one way after the other.
 _WAYS: Final = {"both": ("kill", "term"), "kill": ("kill",), "term": ("term",), "none": ("none",)}
@@ -96,7 +116,7 @@ class Losses:
         self._rng = random.Random(arguments.seed)
         self._gateway: OwnGateway | None = None
         if arguments.target is None:
-            self._gateway = OwnGateway(folder, is_durable=arguments.data)
+            self._gateway = OwnGateway(folder, _CONFIG, is_durable=arguments.data)
             self._address = self._gateway.address
         else:
             self._address = _read_target(arguments.target)

@@ -13,7 +13,7 @@ import msgspec
 
 from loadtest.connection import Target, connect, connect_all, parse_target
 from loadtest.errors import LoadError
-from loadtest.fetch import fetch_json
+from loadtest.fetch import fetch_end
 from loadtest.follower import Follower, Transcript
 from loadtest.job import Job
 from loadtest.options import read_count
@@ -22,7 +22,6 @@ from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals
 from loadtest.subscriber import Subscriber, wait_at
-from loadtest.wire import WireError
 from protocol.cursor import Position
 
 EXAMPLES: Final = """\
@@ -165,13 +164,7 @@ class Share:
             reader.abort()
 
     async def _find_end(self) -> Position:
-        address = self._target.host, self._target.port
-        try:
-            answer = await fetch_json(address, f"/poll?channel={self._channel}&timeout=0")
-        except WireError as error:
-            raise LoadError(f"the target is no gateway: {error}") from None
-        place = answer["positions"][self._channel]
-        return Position(place["epoch"], place["offset"])
+        return await fetch_end((self._target.host, self._target.port), self._channel)
 
     def _judge(self, sessions: list[_Session]) -> None:
         add = self._recorder.add

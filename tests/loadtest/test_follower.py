@@ -34,6 +34,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         self.pong_count += data[0] == 0x8A  # RFC 6455 section 5.5.3
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class Counting(Follower):
     """A follower that counts what arrives."""

@@ -1,34 +1,14 @@
-"""A gateway of this scenario's own: a process with small bounds, which is stopped and started."""
+"""A gateway of a scenario's own: a process that is stopped by a signal, and started again."""
 
 import asyncio
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Final
 
 from loadtest.errors import LoadError
+from loadtest.serving import find_free_port
 
-# Small enough that clients which stay away or stall for a second find that the log has moved on.
-_CONFIG: Final = """\
-[server]
-shutdown_timeout_s = 2.0
-[websocket]
-high_water_bytes = 16384
-[sse]
-high_water_bytes = 16384
-[channels]
-history_count = 150
-history_bytes = 131072
-lag_count = 300
-lag_bytes = 262144
-lag_age_s = 5.0
-max_idempotency_keys = 100000
-[heartbeat]
-interval_s = 2.0
-[longpoll]
-max_response_bytes = 65536
-"""
 _PATIENCE_S: Final = 20.0
 _POLL_S: Final = 0.02
 
@@ -36,17 +16,25 @@ SIGNALS: Final = {"term": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
 class OwnGateway:
-    """`gateway serve` on one port of this machine, with its files in folder."""
+    """`gateway serve` on one port of this machine, with its files in folder.
 
-    def __init__(self, folder: Path, *, is_durable: bool) -> None:
-        self.address = ("127.0.0.1", _find_free_port())
+    config is its configuration as TOML; is_durable says that it keeps its logs on disk.
+    """
+
+    def __init__(self, folder: Path, config: str, *, is_durable: bool) -> None:
+        self.address = ("127.0.0.1", find_free_port())
         self.restart_count = 0
         self._folder = folder
         self._config = folder / "gateway.toml"
-        self._config.write_text(_CONFIG)
+        self._config.write_text(config)
         self._log = folder / "gateway.log"
         self._data = ["--data", str(folder / "data")] if is_durable else []
         self._process: asyncio.subprocess.Process
+
+    @property
+    def pid(self) -> int:
+        """The process that runs, or ran last."""
+        return self._process.pid
 
     async def start(self) -> None:
         """Start it and return once it listens; raise LoadError when it does not."""
@@ -57,6 +45,7 @@ class OwnGateway:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tool, which stops it at its end
             )
         for _ in range(int(_PATIENCE_S / _POLL_S)):
             if self._process.returncode is not None:
@@ -96,10 +85,3 @@ class OwnGateway:
             raise LoadError(f"the gateway did not end within {_PATIENCE_S} s") from None
         if status not in (0, -signal.SIGKILL):
             raise LoadError(f"the gateway ended with {status}: {self.read_log()[-2000:]}")
-
-
-def _find_free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port

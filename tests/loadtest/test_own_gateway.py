@@ -1,0 +1,44 @@
+"""A gateway that is stopped and started, as a process."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.errors import LoadError
+from loadtest.fetch import fetch, fetch_end
+from loadtest.own_gateway import OwnGateway
+
+CONFIG = "[channels]\nhistory_count = 7\n"
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[OwnGateway]:
+    gateway = OwnGateway(tmp_path, CONFIG, is_durable=True)
+    await gateway.start()
+    yield gateway
+    await gateway.stop()
+
+
+@pytest.mark.parametrize("how", ["term", "kill"])
+async def test_it_comes_back_at_its_address_as_another_process(
+    gateway: OwnGateway, how: str
+) -> None:
+    before, end = gateway.pid, await fetch_end(gateway.address, "news")
+    await gateway.restart(how)
+    assert gateway.pid != before
+    assert gateway.restart_count == 1
+    assert await fetch_end(gateway.address, "news") == end  # of the same epoch: it is durable
+
+
+async def test_after_its_end_nobody_answers(gateway: OwnGateway) -> None:
+    assert b"ok" in await fetch(gateway.address, "/healthz")
+    await gateway.stop()
+    with pytest.raises(LoadError, match="does not answer"):
+        await fetch_end(gateway.address, "news")
+
+
+async def test_a_configuration_that_it_refuses_is_told(tmp_path: Path) -> None:
+    gateway = OwnGateway(tmp_path, "[nonsense]\nnumber = 1\n", is_durable=False)
+    with pytest.raises(LoadError, match="nonsense"):
+        await gateway.start()
