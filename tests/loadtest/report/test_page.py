@@ -47,7 +47,8 @@ PAGES: dict[str, list[Saved]] = {
     "result": [make_result()],
     "comparison": [make_comparison()],
     "several": [make_comparison(), make_comparison(), make_result(is_interrupted=True)],
-    "hostile": [make_hostile_comparison(), make_hostile_result()],
+    "runs": [make_result(), make_result("other", latency_us=[]), make_result()],
+    "hostile": [make_hostile_comparison(), make_hostile_result(), make_hostile_result()],
     "bare": [make_result(figures=[], latency_us=[], timeline=[], faults={}, parameters={})],
     "nothing": [],
 }
@@ -89,10 +90,23 @@ def test_the_title_says_what_is_on_the_page() -> None:
     assert titles["several"][1] == "3 load tests"
 
 
+def test_headings_that_would_be_the_same_are_numbered() -> None:
+    links = [make_result(), make_result("other"), make_result()]
+    texts = Parsed(format_page(links)).texts
+    names = ["fanout of gateway, run 1", "fanout of other", "fanout of gateway, run 2"]
+    assert [text for text in texts if text.startswith("fanout of")] == names * 2
+
+
 def test_goals_of_all_comparisons_are_counted_at_the_top() -> None:
     assert "4 of 8 goals reached" in Parsed(format_page(PAGES["several"])).texts
     no_goals = replace(make_comparison(), ratios=[Ratio("CPU", "aiohttp", 0.5, True)])
     assert "goals reached" not in format_page([no_goals])
+
+
+def test_only_runs_of_the_same_scenario_are_put_side_by_side() -> None:
+    assert "3 runs of fanout, side by side" in Parsed(format_page(PAGES["runs"])).texts
+    others = [make_result(), make_result(scenario="idle")]
+    assert "side by side" not in format_page(others)
 
 
 @MODULE_LOOP
