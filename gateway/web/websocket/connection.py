@@ -11,7 +11,7 @@ from gateway.web.flow import end_writing
 from protocol.codes import CloseCode
 from protocol.deflate import Agreement
 from protocol.errors import WebSocketError
-from protocol.frames import BINARY, PING, PONG
+from protocol.frames import BINARY, PING, PONG, encode_frame
 from protocol.websocket import CLOSE_SENT, Event, State, WebSocket
 
 # Above this many bytes in the write buffer reading pauses until writing resumes. It is four times
@@ -173,11 +173,12 @@ class WebSocketConnection:
 
         Raises ValueError for a ping or pong above 125 bytes.
         """
-        # is_sendable without its call: an echo is made of these lines.
-        websocket, asyncio_transport = self._websocket, self.asyncio_transport
-        if websocket.state >= CLOSE_SENT or asyncio_transport.is_closing():
+        # What is_sendable and send_frame do, without their calls: an echo is made of these lines.
+        asyncio_transport = self.asyncio_transport
+        if self._websocket.state >= CLOSE_SENT or asyncio_transport.is_closing():
             return False
-        asyncio_transport.write(websocket.send_frame(opcode, payload))
+        data = payload.encode() if isinstance(payload, str) else payload
+        asyncio_transport.write(encode_frame(opcode, data))
         return True
 
     def send_deflated(self, opcode: int, payload: bytes) -> int:
@@ -254,9 +255,14 @@ class WebSocketConnection:
 
         What exceeds a turn, or the backlog of a peer that does not read, waits; so does reading.
         """
-        events = self._websocket.feed(data)
+        websocket = self._websocket
+        events = websocket.feed(data)
         if self._waiting:
             self._waiting = [*reversed(events), *self._waiting]
+        elif len(events) == 1 and not (
+            self._holds or self.is_writing_paused or websocket.is_behind
+        ):
+            self._receive(events[0])  # nothing can wait behind it: most reads are one message
         elif events:
             events.reverse()
             self._waiting = events
@@ -341,7 +347,7 @@ class WebSocketConnection:
 
     def _receive(self, event: Event) -> None:
         """Act on one event; messages, pings and pongs are dropped once closing."""
-        if isinstance(event, WebSocketError):
+        if not isinstance(event, tuple):
             self._fail(event)
             return
         opcode, payload = event

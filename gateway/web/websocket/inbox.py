@@ -11,7 +11,7 @@ from gateway.web.websocket.heartbeat import Heartbeat
 from gateway.web.websocket.message import CLOSED_MESSAGE, CLOSING_MESSAGE, WSMessage, WSMsgType
 from protocol.codes import CloseCode
 from protocol.errors import WebSocketError
-from protocol.frames import BINARY, MAX_SHORT_BYTES, TEXT
+from protocol.frames import MAX_SHORT_BYTES
 
 # Messages that nobody has received yet, as aiohttp bounds them. Above it nothing more is taken, so
 # that the peer waits. It goes on when all are received: then it is not switched for every message,
@@ -20,7 +20,8 @@ MAX_INBOX_BYTES: Final = 128 * 1024
 # What an empty message takes: the tuple, the object in it, its place in the queue.
 MESSAGE_OVERHEAD_BYTES: Final = 128
 
-DATA_TYPES: Final = {opcode: WSMsgType(opcode) for opcode in (TEXT, BINARY)}
+# By opcode.
+DATA_TYPES: Final = (WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY)
 # A NamedTuple's own constructor is written in Python, and takes twice as long.
 new_message: Final = tuple.__new__
 
@@ -39,8 +40,9 @@ class Inbox(Listener):
         "_heartbeat",
         "_is_ended",
         "_is_shut",
+        "_later",
         "_max_bytes",
-        "_messages",
+        "_next",
         "_size_bytes",
         "connection",
         "exception",
@@ -53,7 +55,8 @@ class Inbox(Listener):
         self._decode_text = decode_text
         self._max_bytes = max_bytes
         self.exception: Exception | None = None  # what ended the connection, if an exception did
-        self._messages: deque[WSMessage] | None = None
+        self._next: WSMessage | None = None  # the oldest
+        self._later: deque[WSMessage] | None = None  # those behind it, where there are any
         self._size_bytes = 0  # of what was put since the inbox was empty
         self.waiter: asyncio.Future[None] | None = None  # of the get() that is under way
         self._end_waiter: asyncio.Future[None] | None = None
@@ -71,25 +74,17 @@ class Inbox(Listener):
         if not self._is_ended:
             self._heartbeat = Heartbeat(self.connection, sweep)
 
-    def take(self) -> WSMessage | None:
-        """Return the oldest message, None where none waits; read on after the last."""
-        messages = self._messages
-        if messages is None:
-            return None
-        message = messages.popleft()
-        if not messages:
-            self._messages = None
-            is_full, self._size_bytes = self._size_bytes > self._max_bytes, 0
-            if is_full:
-                self.connection.resume_reading()
-        return message
+    @property
+    def is_empty(self) -> bool:
+        """Whether get() would wait, or say CLOSED."""
+        return self._next is None
 
     async def get(self) -> WSMessage:
         """Return the oldest message, waiting for one; CLOSED once the connection is over.
 
-        Cancelling it loses no message.
+        After the last one it reads on. Cancelling it loses no message.
         """
-        while (message := self.take()) is None:
+        while (message := self._next) is None:
             if self._is_ended:
                 return CLOSED_MESSAGE
             self.waiter = asyncio.get_running_loop().create_future()
@@ -97,13 +92,20 @@ class Inbox(Listener):
                 await self.waiter
             finally:
                 self.waiter = None
+        if self._later:
+            self._next = self._later.popleft()
+            return message
+        self._next = self._later = None
+        size_bytes, self._size_bytes = self._size_bytes, 0
+        if size_bytes > self._max_bytes:
+            self.connection.resume_reading()
         return message
 
     def shut(self) -> None:
         """Drop what waits and what comes; a get() that is under way returns CLOSING."""
         self._is_shut = True
         self._stop_heartbeat()
-        self._messages = None
+        self._next = self._later = None
         self._size_bytes = 0
         if self.waiter is not None:
             self._put(CLOSING_MESSAGE)
@@ -140,7 +142,7 @@ class Inbox(Listener):
 
     def on_error(self, error: WebSocketError) -> None:
         """Tell the peer what it did wrong, but let what came before be answered first."""
-        if self._messages is None:
+        if self._next is None:
             self.connection.close()
         else:
             self.exception = error
@@ -180,14 +182,18 @@ class Inbox(Listener):
 
         What is none of text or binary counts as a control frame, however short.
         """
-        if self._messages is None:
-            self._messages = deque()
-        self._messages.append(message)
+        if self._next is None:
+            self._next = message
+        elif self._later is None:
+            self._later = deque((message,))
+        else:
+            self._later.append(message)
         self._size_bytes += size_bytes + MESSAGE_OVERHEAD_BYTES
         if self._size_bytes > self._max_bytes:
             self.connection.pause_reading()
-        if self.waiter is not None:
-            _wake(self.waiter)
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
 
 def _wake(waiter: "asyncio.Future[None] | None") -> None:

@@ -1,4 +1,7 @@
-"""WebSocketResponse: a WebSocket for a handler that awaits, with the names of aiohttp."""
+"""WebSocketResponse: a WebSocket for a handler that awaits, with the names of aiohttp.
+
+Over 400 lines, as one class has all those names; most of its methods are a few lines.
+"""
 
 # ruff: noqa: ASYNC109 - the timeout parameters are aiohttp's.
 
@@ -52,6 +55,8 @@ MAX_CLOSED_COUNT: Final = 4
 # Where a loop over messages ends; an ERROR is one more message to it.
 LAST_TYPES: Final = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 END_TYPES: Final = LAST_TYPES | {WSMsgType.ERROR}
+# Every message is compared with this one: Python 3.11 takes 400 ns to look a member up in a set.
+BINARY_TYPE: Final = WSMsgType.BINARY
 # What send_frame takes: there is no fragment to continue, and close() sends close frames.
 SENDABLE_TYPES: Final = frozenset({TEXT, BINARY, PING, PONG})
 
@@ -97,7 +102,8 @@ class WebSocketResponse(StreamResponse):
         self._protocol: str | None = None
         self._outbox: Outbox | None = None  # where compression was agreed upon
         self._is_closed = False
-        self._is_over = False  # closed, or the peer's close frame was received
+        # Before prepare(), once closed, and once the peer's close frame was received.
+        self._is_over = True
         self._closed_count = 0
         self._undrained_bytes = 0
         self._sent_count = 0  # since others last had a turn
@@ -180,6 +186,7 @@ class WebSocketResponse(StreamResponse):
         finally:
             if self.prepared:
                 self._connection = connection
+                self._is_over = False
                 if agreement is not None:
                     self._outbox = Outbox(connection, agreement.server_window_bits)
         if self._heartbeat_s:
@@ -194,17 +201,15 @@ class WebSocketResponse(StreamResponse):
         times that the connection is closed. Cancelling it loses no message.
         """
         inbox = self._inbox
-        if self._connection is None or inbox.waiter is not None or self._is_over:
+        if self._is_over or inbox.waiter is not None:
             return self._receive_nothing()
-        message = inbox.take()
-        if message is None:
-            timeout_s = timeout or self._receive_timeout_s
-            if timeout_s:
-                async with asyncio.timeout(timeout_s):
-                    message = await inbox.get()
-            else:
+        timeout_s = timeout or self._receive_timeout_s
+        if timeout_s and inbox.is_empty:
+            async with asyncio.timeout(timeout_s):
                 message = await inbox.get()
-        if message.type in END_TYPES:
+        else:
+            message = await inbox.get()
+        if message.type > BINARY_TYPE and message.type in END_TYPES:
             self._receive_end(message)
         return message
 
@@ -230,9 +235,15 @@ class WebSocketResponse(StreamResponse):
         return self
 
     async def __anext__(self) -> WSMessage:
-        message = await self.receive()
-        if message.type in LAST_TYPES:
-            raise StopAsyncIteration
+        if self._is_over or self._inbox.waiter is not None or self._receive_timeout_s:
+            message = await self.receive()
+        else:  # what receive() does, with one coroutine less
+            message = await self._inbox.get()
+        if message.type > BINARY_TYPE and message.type in END_TYPES:
+            if not self._is_over:
+                self._receive_end(message)
+            if message.type in LAST_TYPES:
+                raise StopAsyncIteration
         return message
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
@@ -240,7 +251,10 @@ class WebSocketResponse(StreamResponse):
         if not isinstance(data, str):
             self._require_connection()
             raise TypeError(f"data argument must be str, not {type(data)!r}")
-        await self._send(TEXT, data.encode(), compress)
+        if self._outbox is not None:
+            await self._send(TEXT, data.encode(), compress)
+        elif self._write(TEXT, data.encode()):  # without a coroutine more, as it seldom waits
+            await self._give_way()
 
     async def send_bytes(
         self, data: bytes | bytearray | memoryview, compress: int | None = None
@@ -249,7 +263,10 @@ class WebSocketResponse(StreamResponse):
         if not isinstance(data, bytes | bytearray | memoryview):
             self._require_connection()
             raise TypeError(f"data argument must be byte-ish, not {type(data)!r}")
-        await self._send(BINARY, bytes(data), compress)
+        if self._outbox is not None:
+            await self._send(BINARY, bytes(data), compress)
+        elif self._write(BINARY, bytes(data)):
+            await self._give_way()
 
     async def send_json(
         self, data: Any, compress: int | None = None, *, dumps: Callable[[Any], str] = json.dumps
@@ -324,20 +341,32 @@ class WebSocketResponse(StreamResponse):
         return self._connection
 
     async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
-        """Write one frame; once in writer_limit bytes, wait while the peer reads too slowly."""
-        connection = self._connection or self._require_connection()
+        """Send one frame, in its place among those that are compressed."""
         if self._outbox is not None and opcode <= BINARY:
             sending = self._outbox.send(opcode, payload, is_deflated=compress != 0)
             self._undrained_bytes += await sending
-        elif connection.send(opcode, payload):
-            self._undrained_bytes += len(payload) + HEAD_BYTES
-        else:
+            self._sent_count += 1
+            await self._give_way()
+        elif self._write(opcode, payload):
+            await self._give_way()
+
+    def _write(self, opcode: int, payload: bytes) -> bool:
+        """Write one frame that is not compressed; return whether to give way before the next."""
+        connection = self._connection or self._require_connection()
+        if not connection.send(opcode, payload):
             raise PeerLeft("Cannot write to closing transport")
+        self._sent_count = sent_count = self._sent_count + 1
+        self._undrained_bytes = undrained_bytes = self._undrained_bytes + len(payload) + HEAD_BYTES
+        return sent_count >= WRITES_PER_TURN or undrained_bytes > self._writer_limit_bytes
+
+    async def _give_way(self) -> None:
+        """Wait while the peer reads too slowly, once in writer_limit bytes; and now and then let
+        others go first: a peer that reads as fast would never let go.
+        """
         if self._undrained_bytes > self._writer_limit_bytes:
             self._undrained_bytes = 0
             await self._inbox.drain()
-        self._sent_count += 1
-        if self._sent_count >= WRITES_PER_TURN:  # a peer that reads as fast would never let go
+        if self._sent_count >= WRITES_PER_TURN:
             self._sent_count = 0
             await asyncio.sleep(0)
 

@@ -110,7 +110,8 @@ async def test_of_what_one_read_brings_only_one_message_is_taken_beyond_the_limi
         for _ in range(3):
             await inbox.get()
             taken = 1
-            while inbox.take() is not None:
+            while not inbox.is_empty:
+                await inbox.get()
                 taken += 1
             assert taken == most
 
