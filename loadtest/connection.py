@@ -111,6 +111,9 @@ class LoadConnection(asyncio.BufferedProtocol):
             self.begin(rest)
         elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:
             self._fail(f"the target answered {self._read[:200]!r}")
+        elif self._opening.second and b"\r\n\r\n" in self._read:
+            self.asyncio_transport.write(self._opening.second)
+            self._opening = self._opening._replace(second=b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail an opening that was not finished; tell of a loss after it."""

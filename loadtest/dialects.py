@@ -25,21 +25,25 @@ _UPGRADE: Final = (
 class Opening(NamedTuple):
     """How a connection is opened: bytes to send at once, and what it has read once it is open.
 
-    By then it must have read the agreement, too, whatever its case.
+    By then it must have read the agreement, too, whatever its case. What comes second is sent when
+    the request is answered, to servers that take nothing earlier.
     """
 
     request: bytes
     marker: bytes
     agreement: bytes = b""
+    second: bytes = b""
 
 
 class Dialect(Protocol):
     """How one kind of server is spoken to, over WebSocket where it can be; path is the target's.
 
-    gap is what it says instead of deliveries that are lost, empty where it says nothing.
+    gap is what it says instead of deliveries that are lost, empty where it says nothing. mark is
+    what every delivery has once, where several of them may share a frame; else empty.
     """
 
     gap: bytes
+    mark: bytes
 
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return the opening of a connection that then gets what is published in channel."""
@@ -72,11 +76,20 @@ def offer_deflate(opening: Opening) -> Opening:
     """Return opening with an offer of permessage-deflate (RFC 7692), which must be agreed to."""
     line, offer = b" HTTP/1.1\r\n", b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
     request = opening.request.replace(line, line + offer, 1)
-    return Opening(request, opening.marker, b"permessage-deflate")
+    return opening._replace(request=request, agreement=b"permessage-deflate")
+
+
+def post(path: str, text: str) -> bytes:
+    """Return an HTTP request that posts text to path."""
+    body = text.encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 class GatewayDialect:
     """This gateway: commands and pushes of its client protocol, in one of its subprotocols."""
+
+    mark = b""
 
     def __init__(self, subprotocol: str = "gateway.v1.json") -> None:
         self._codec = SUBPROTOCOLS[subprotocol]
@@ -125,6 +138,7 @@ class PlainDialect:
     """A hub of a few lines: /CHANNEL subscribes, and "CHANNEL DATA" sent to / publishes DATA."""
 
     gap = b""
+    mark = b""
 
     def subscriber(self, path: str, host: str, channel: str) -> Opening:
         """Return an upgrade of the channel's own path."""
@@ -156,9 +170,37 @@ class NchanDialect(PlainDialect):
 
     def publish(self, channel: str, data: str) -> bytes:
         """Return a request that does not wait for the answer to the one before."""
-        body = data.encode()
-        head = f"POST /publish/{channel} HTTP/1.1\r\nHost: n\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        return post(f"/publish/{channel}", data)
+
+
+class CentrifugoDialect:
+    """Centrifugo: JSON commands over WebSocket to subscribe, its HTTP API to publish."""
+
+    gap = b""
+    mark = b'"pub":{'
+
+    def subscriber(self, path: str, host: str, channel: str) -> Opening:
+        """Return an upgrade, and then two commands in one message."""
+        subscribe = json.dumps({"id": 2, "subscribe": {"channel": channel}})
+        commands = mask_text(f'{{"id":1,"connect":{{}}}}\n{subscribe}')
+        return Opening(upgrade(path, host), b'{"id":2,"subscribe":{', second=commands)
+
+    def visitor(self, path: str, host: str) -> Opening:
+        """Return an upgrade alone."""
+        return Opening(upgrade(path, host), b"\r\n\r\n")
+
+    def publisher(self, path: str, host: str) -> Opening:
+        """Return a request of the HTTP API that changes nothing."""
+        return Opening(post("/api/info", "{}"), b'{"result":')
+
+    def publish(self, channel: str, data: str) -> bytes:
+        """Return a request that does not wait for the answer to the one before."""
+        return post("/api/publish", f'{{"channel":{json.dumps(channel)},"data":{data}}}')
+
+    def delivery(self, channel: str, number: int, data: str) -> bytes:
+        """Return a push; with others that are due it shares a frame, with line ends in between."""
+        push = f'{{"push":{{"channel":{json.dumps(channel)},"pub":{{"data":{data}}}}}}}'
+        return encode_frame(TEXT, push.encode())
 
 
 class EventDialect(Protocol):
@@ -224,6 +266,7 @@ def _ask_for_events(url: str, host: str) -> bytes:
 
 
 DIALECTS: Final[dict[str, Dialect]] = {
+    "centrifugo": CentrifugoDialect(),
     "gateway": GatewayDialect(),
     "gateway-msgpack": GatewayDialect("gateway.v1.msgpack"),
     "nchan": NchanDialect(),

@@ -220,7 +220,10 @@ def read_frame_head(
 
 
 class EventWalker:
-    """Counts the events of an event stream that end with end, without taking them out."""
+    """Counts the events of an event stream that end with end, without taking them out.
+
+    Anything else in which end occurs once per delivery is counted as well.
+    """
 
     __slots__ = ("_end", "_tail")
 

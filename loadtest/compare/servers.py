@@ -1,14 +1,13 @@
 """The servers that a comparison can start, each with how it is started, spoken to, and missed."""
 
 import importlib.util
-import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from loadtest.peers import nginx
+from loadtest.peers import centrifugo, nginx
 
 
 class Server(NamedTuple):
@@ -59,10 +58,6 @@ def _miss_module(name: str) -> str | None:
     return f"it is not installed: pip install {name}, or -e '.[peers]' for all"
 
 
-def _miss_program(name: str, advice: str) -> str | None:
-    return None if shutil.which(name) else f"there is no {name} on the path: {advice}"
-
-
 SERVERS: Final[dict[str, Server]] = {
     "gateway": Server("gateway", _start_gateway, _miss_nothing, "gateway", "/ws"),
     "aiohttp": _python("aiohttp", "hub"),
@@ -77,5 +72,12 @@ SERVERS: Final[dict[str, Server]] = {
     "gateway.web plain": _program("loadtest.servers.plain"),
     "aiohttp plain": _python("aiohttp", "plain"),
     "socketify plain": _python("socketify", "plain")._replace(name="uWebSockets"),
+    "centrifugo": Server(
+        "centrifugo",
+        centrifugo.prepare,
+        centrifugo.find_absence,
+        "centrifugo",
+        "/connection/websocket",
+    ),
     "nchan": Server("nchan", nginx.prepare, nginx.find_absence, "nchan"),
 }

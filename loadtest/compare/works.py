@@ -52,7 +52,9 @@ def _contestants(*names: str, role: str = "") -> tuple[Contestant, ...]:
 
 _RATE: Final = Measure("rate")
 _CPU: Final = Measure("server CPU per event", is_less_better=True)
-_HUBS: Final = _contestants("gateway", "aiohttp", "websockets", "picows", "socketify", "nchan")
+_HUBS: Final = _contestants(
+    "gateway", "aiohttp", "websockets", "picows", "socketify", "nchan", "centrifugo"
+)
 
 _WORKS: Final = (
     Work(
@@ -105,6 +107,7 @@ _WORKS: Final = (
             Contestant("picows"),
             Contestant("socketify"),
             Contestant("nchan"),
+            Contestant("centrifugo"),
         ),
         (
             Measure("server CPU per connection", is_less_better=True, goals={"aiohttp, bare": 0.7}),
@@ -132,6 +135,15 @@ _WORKS: Final = (
         {"connections": 5},
         _contestants("gateway.web", "aiohttp", "socketify", role="plain"),
         (_RATE._replace(goals={"aiohttp": 2}), _CPU),
+    ),
+    Work(
+        "stalled",
+        "fan-out 1 to 1,000, 16 KiB, 20 per second, 10 % of which read nothing",
+        "fanout",
+        {"subscribers": 1000, "bytes": 16 * 1024, "rate": 20.0},
+        {"subscribers": 10},
+        (Contestant("gateway", {"stalled": 10}, "gateway, 10% stalled"), Contestant("gateway")),
+        (Measure("p99", is_less_better=True, goals={"gateway": 1.2}), _CPU),
     ),
     Work(
         "idle",

@@ -25,7 +25,7 @@ from loadtest.receivers import Receiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import Totals
-from loadtest.wire import FrameWalker
+from loadtest.wire import EventWalker, FrameWalker
 
 EXAMPLES: Final = """\
 examples:
@@ -101,13 +101,14 @@ class Share:
         self._fan.close()
 
     def _subscribe(self, deliveries: Deliveries, log: Log, channel: str) -> Receiver:
+        mark = self._dialect.mark
         return Receiver(
             self._open_channel(channel),
             deliveries,
             log,
-            FrameWalker(),
+            EventWalker(mark) if mark else FrameWalker(),
             gap=self._dialect.gap,
-            is_measured=not self._options.deflate,
+            is_measured=not mark and not self._options.deflate,
         )
 
     def _open_channel(self, channel: str) -> Opening:

@@ -1,5 +1,7 @@
 """What each kind of server is told, byte by byte where it is ours to choose."""
 
+import json
+
 import msgpack
 import pytest
 
@@ -55,12 +57,42 @@ def test_a_plain_hub_is_told_the_channel_before_the_data_and_delivers_data_alone
     assert dialect.delivery("a", 12, '"x"') == b'\x81\x03"x"'
 
 
+def test_nchan_is_published_to_by_requests_and_delivers_as_a_plain_hub_does() -> None:
+    dialect = DIALECTS["nchan"]
+    head, body = dialect.publish("a", '"ü"').split(b"\r\n\r\n")
+    assert head.startswith(b"POST /publish/a HTTP/1.1\r\nHost: ")
+    assert head.endswith(b"\r\nContent-Length: 4")
+    assert body.decode() == '"ü"'
+    plain = DIALECTS["plain"]
+    assert dialect.subscriber("/", "h", "a") == plain.subscriber("/", "h", "a")
+    assert dialect.delivery("a", 1, "2") == plain.delivery("a", 1, "2")
+
+
+def test_centrifugo_is_told_to_connect_and_subscribe_once_it_has_upgraded() -> None:
+    opening = DIALECTS["centrifugo"].subscriber("/connection/websocket", "host:1", "a")
+    assert opening.request.endswith(b"\r\n\r\n")
+    commands = [json.loads(line) for line in unmask(opening.second).splitlines()]
+    assert commands == [{"id": 1, "connect": {}}, {"id": 2, "subscribe": {"channel": "a"}}]
+    assert opening.marker in b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"epoch":"x"}}'
+
+
+def test_centrifugo_is_published_to_by_its_api_and_marks_each_push() -> None:
+    dialect = DIALECTS["centrifugo"]
+    head, body = dialect.publish("a", '"x"').split(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/publish HTTP/1.1\r\n")
+    assert json.loads(body) == {"channel": "a", "data": "x"}
+    (frame,) = ServerFrameDecoder().feed(dialect.delivery("a", 12, '"x"'))
+    assert frame == (1, b'{"push":{"channel":"a","pub":{"data":"x"}}}')
+    assert frame.payload.count(dialect.mark) == 1
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_compression_is_offered_in_a_header_of_its_own(name: str) -> None:
     opening = DIALECTS[name].subscriber("/ws", "host:1", "a")
     offered = offer_deflate(opening)
     line = b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
-    assert offered == Opening(offered.request, opening.marker, b"permessage-deflate")
+    agreement = b"permessage-deflate"
+    assert offered == Opening(offered.request, opening.marker, agreement, opening.second)
     assert offered.request.replace(line, b"\r\n", 1) == opening.request != offered.request
 
 

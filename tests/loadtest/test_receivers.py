@@ -11,7 +11,7 @@ from loadtest.dialects import EVENT_DIALECTS, Opening
 from loadtest.errors import LoadError
 from loadtest.receivers import EventReceiver, PublishingConnection, Receiver
 from loadtest.recorder import Recorder
-from loadtest.wire import FrameWalker
+from loadtest.wire import EventWalker, FrameWalker
 
 DELIVERIES = [b"\x81\x06" + b"data %d" % number for number in range(10)]
 PING = b"\x89\x02hi"
@@ -174,6 +174,37 @@ async def test_a_publisher_by_requests_hears_refusals_too() -> None:
     feed(publisher, b"HTTP/1.1 404 Not Found\r\n")
     with pytest.raises(LoadError, match=r"refused to publish: HTTP/1\.1 404 Not Found"):
         books.check()
+
+
+async def test_deliveries_that_share_a_frame_are_counted_by_what_each_has_once() -> None:
+    shared = b"\x81\x0d" + b"\n".join(delivery[2:] for delivery in DELIVERIES[1:3])
+    for pieces in splits(shared + DELIVERIES[3]):
+        recorder = Recorder()
+        log = Log(lambda number: DELIVERIES[number])
+        for _ in range(3):
+            log.add(1)
+        receiver = Receiver(
+            *(Opening(b"", b""), Deliveries(recorder), log, EventWalker(b"data ")),
+            gap=b"",
+            is_measured=False,
+        )
+        receiver.connection_made(Sink())
+        feed(receiver, *pieces)
+        assert recorder.counts == {"deliveries": 3}
+
+
+async def test_what_a_server_wants_second_is_sent_once_it_has_answered() -> None:
+    opening = Opening(b"upgrade", b"subscribed", second=b"subscribe")
+    connection, sink = LoadConnection(opening), Sink()
+    connection.connection_made(sink)
+    feed(connection, b"HTTP/1.1 101 Switching\r\n\r")
+    assert sink.written == b"upgrade"
+    feed(connection, b"\n")
+    feed(connection, b"connected")
+    assert sink.written == b"upgradesubscribe"
+    assert connection.opened is not None
+    feed(connection, b"subscribed")
+    assert connection.opened is None
 
 
 EPOCH = "n5kmcueb"

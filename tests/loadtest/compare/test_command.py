@@ -1,5 +1,6 @@
 """`python -m loadtest compare` as a process."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,31 @@ def test_an_argument_that_makes_no_sense_is_named(arguments: list[str], complain
     finished = run(*arguments)
     assert (finished.returncode, finished.stdout) == (2, "")
     assert complaint in finished.stderr
+
+
+def test_ctrl_c_shows_and_saves_what_was_measured_so_far(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtest", "compare", "fanout", "--seconds", "0.1"]
+    with subprocess.Popen(
+        [*command, "--json", str(tmp_path / "ratios.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    ) as process:
+        assert process.stderr is not None
+        while "aiohttp, round 1 of 3: " not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    (saved,) = load(tmp_path / "ratios.json")
+    assert isinstance(saved, Comparison)
+    runs = {entry.server: len(entry.runs) for entry in saved.entries}
+    assert runs["gateway"] == 1
+    assert sum(runs.values()) < 3
+    assert output.startswith(saved.work)
+
+
+def hear_interrupts() -> None:
+    """Let Ctrl-C be heard, which a shell takes from what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
