@@ -163,7 +163,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         module.add_arguments(command)
         if name in SCENARIOS:
             _add_run_arguments(command, SCENARIOS[name])
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.scenario in SCENARIOS and arguments.pid is not None and arguments.target is None:
+        parser.error("--pid is the process behind --target, which is missing")
+    return arguments
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser, scenario: Scenario) -> None:

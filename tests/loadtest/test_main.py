@@ -133,3 +133,9 @@ def test_what_a_scenario_measured_is_saved_and_shown_again_by_report(tmp_path: P
     again = run("report", str(saved))
     assert (again.returncode, again.stdout, again.stderr) == (0, measured.stdout, "")
     assert "<h1>fanout of gateway</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_a_process_without_its_target_is_refused() -> None:
+    finished = run("idle", "--pid", "1")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert "--pid is the process behind --target, which is missing" in finished.stderr
