@@ -12,6 +12,11 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 _PERCENTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
 
+def is_percentile(name: str) -> bool:
+    """Tell whether a figure of that name is a percentile of the latency, in microseconds."""
+    return _PERCENTILE.fullmatch(name) is not None
+
+
 class Figure(msgspec.Struct, frozen=True):
     """One number that was measured, in unit; value is None where it could not be measured."""
 

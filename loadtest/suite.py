@@ -16,7 +16,7 @@ from loadtest.options import read_number
 from loadtest.report import output
 from loadtest.report.quantity import format_quantity
 from loadtest.report.table import align
-from loadtest.result import Result
+from loadtest.result import Result, is_percentile
 
 EXAMPLES: Final = """\
 examples:
@@ -43,7 +43,7 @@ _COLUMNS: Final = {
     "p99": "p99",
     "memory per connection": "memory each",
 }
-_UNITS: Final = {"p50": "us", "p99": "us"}
+_UNITS: Final = {name: "us" for name in _COLUMNS if is_percentile(name)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -85,6 +85,15 @@ _WORKS: Final = (
         (_RATE._replace(goals={"aiohttp": 2, "uWebSockets": 1.0}), _CPU),
     ),
     Work(
+        "sse",
+        "event streams 1 to 1,000, 64 bytes, 64 in flight",
+        "sse",
+        {"subscribers": 1000, "in_flight": 64, "bytes": 64},
+        {"subscribers": 10},
+        _contestants("gateway", "nchan"),
+        (_RATE._replace(goals={"nchan": 5}), _CPU),
+    ),
+    Work(
         "memory",
         "5,000 idle subscribers",
         "idle",

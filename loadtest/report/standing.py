@@ -3,7 +3,7 @@
 import msgspec
 
 from loadtest.report.quantity import format_quantity, format_ratio
-from loadtest.result import Comparison, Entry, Figure, Ratio, Result
+from loadtest.result import Comparison, Entry, Figure, Ratio, Result, is_percentile
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -40,6 +40,7 @@ def rank(comparison: Comparison) -> list[Standing]:
     if not figures:
         # More is better of what is counted per second, and less of everything else.
         figures = {name: not unit.endswith("/s") for name, unit in units.items()}
+    units |= {name: "us" for name in figures if is_percentile(name)}
     return [_stand(comparison, name, units.get(name, ""), less) for name, less in figures.items()]
 
 

@@ -36,6 +36,13 @@ def test_a_ratio_stands_at_the_server_it_is_against_and_an_own_goal_at_the_first
     assert [place.ratio is not None for place in memory.places] == [True, False, False, False]
 
 
+def test_percentiles_are_in_microseconds() -> None:
+    comparison = make_comparison()
+    ratio = comparison.ratio("p99", "aiohttp", is_less_better=True)
+    (standing,) = rank(replace(comparison, ratios=[ratio]))
+    assert (standing.unit, standing.places[0].best) == ("us", 3000)
+
+
 def test_without_ratios_every_figure_is_a_standing_and_only_rates_are_better_when_higher() -> None:
     standings = rank(replace(make_comparison(), ratios=[]))
     directions = {standing.figure: standing.is_less_better for standing in standings}
