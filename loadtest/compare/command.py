@@ -20,7 +20,7 @@ from loadtest.result import Comparison
 EXAMPLES: Final = """\
 examples:
   python -m loadtest compare
-      everything, which takes some minutes
+      everything, which takes a quarter of an hour
   python -m loadtest compare fanout fanout-64 --rounds 5 --json ratios.json --html ratios.html
   python -m loadtest compare --quick
       whether everything works; its figures mean nothing

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 from typing import Final
 
 from gateway import web
@@ -10,6 +11,8 @@ from loadtest.worker import find_loop_factory
 
 # A storm of connections waits here, up to what net.core.somaxconn lets it be.
 _BACKLOG_COUNT: Final = 4096
+# As `gateway serve` has it, and loadtest/peers/program.py for whoever is compared with it.
+_GARBAGE_COUNT: Final = 20_000
 
 
 def serve(handler: Handler) -> None:
@@ -17,6 +20,7 @@ def serve(handler: Handler) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
+    gc.set_threshold(_GARBAGE_COUNT)
     with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
         runner.run(_listen(handler, port))
 
