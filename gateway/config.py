@@ -310,8 +310,8 @@ class HubConfig(Section, frozen=True):
     # retry, and closed. Below server.max_connections it leaves room for requests that are none.
     max_sessions: Count = 100_000
     # Writes in one turn, some milliseconds of them; the flush then yields to the loop and goes on
-    # in the next, so that pings and new connections are served in between. Half a KiB to encode
-    # counts as a write, so that compressing what came to many channels in one turn is shared out,
+    # in the next, so that pings and new connections are served in between. 128 bytes to encode
+    # count as a write, so that compressing what came to many channels in one turn is shared out,
     # too.
     turn_deliveries: Count = 2000
     # What reading on for lagging subscribers may encode in one turn, some milliseconds even where

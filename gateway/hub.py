@@ -37,7 +37,7 @@ _FAILURE: Final = (CloseCode.INTERNAL_ERROR, "internal error")
 FULL_RETRY_AFTER_MS: Final = 5000
 
 # So much to encode counts as another delivery: compressing it takes as long.
-_WORK_BYTES: Final = 512
+_WORK_BYTES: Final = 128
 
 CallSoon = Callable[[Callable[[], None]], object]
 # Where a subscription begins: at a position, with the last n publications, or now.
