@@ -7,15 +7,17 @@ compares the best run of each. A peer that is not installed is left out, and nam
 import argparse
 import asyncio
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from loadtest.compare.machine import find_cpus
 from loadtest.compare.rounds import Rounds, Terms, find_name, stay_on
-from loadtest.compare.works import WORKS
+from loadtest.compare.works import WORKS, Work
 from loadtest.options import read_count, read_number
 from loadtest.report import output
+from loadtest.report.standing import format_goal
 from loadtest.report.table import format_comparison
-from loadtest.result import Comparison
+from loadtest.result import Comparison, Ratio
 
 EXAMPLES: Final = """\
 examples:
@@ -104,7 +106,15 @@ def _list_works() -> list[str]:
         options = " ".join(f"{name}={value}" for name, value in work.options.items())
         lines.append(f"{'':12}{work.scenario} {options}")
         lines.append(f"{'':12}{', '.join(find_name(each) for each in work.contestants)}")
+        lines += [f"{'':12}goal: {goal}" for goal in _list_goals(work)]
     return lines
+
+
+def _list_goals(work: Work) -> Iterator[str]:
+    for measure in work.measures:
+        for against, goal in measure.goals.items():
+            ratio = Ratio(measure.figure, against, None, measure.is_less_better, goal)
+            yield f"{measure.figure} {format_goal(ratio, '')} {against or ''}".rstrip()
 
 
 def _read_work(text: str) -> str:

@@ -111,7 +111,7 @@ _WORKS: Final = (
         {"connections": 10},
         (
             Contestant("gateway"),
-            Contestant("aiohttp", {"bare": True}, "aiohttp, bare"),
+            Contestant("aiohttp echo", {"bare": True}, "aiohttp, bare"),
             Contestant("websockets"),
             Contestant("picows"),
             Contestant("socketify"),

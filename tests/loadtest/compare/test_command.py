@@ -35,11 +35,13 @@ def test_a_work_is_given_to_all_its_servers_and_what_they_measured_is_saved(tmp_
     assert finished.stdout.startswith(saved.work)
 
 
-def test_the_list_tells_every_work_and_who_takes_part() -> None:
+def test_the_list_tells_every_work_who_takes_part_and_what_is_to_be_reached() -> None:
     finished = run("--list")
     assert finished.returncode == 0
     assert all(f"\n{name} " in f"\n{finished.stdout}" for name in WORKS)
     assert "gateway, aiohttp, websockets, picows, uWebSockets" in finished.stdout
+    assert "goal: rate at least 1.7 x aiohttp\n" in finished.stdout
+    assert "goal: memory per connection at most 4\n" in finished.stdout
 
 
 @pytest.mark.parametrize(
