@@ -111,7 +111,7 @@ _WORKS: Final = (
         {"connections": 10},
         (
             Contestant("gateway"),
-            Contestant("aiohttp echo", {"bare": True}, "aiohttp, bare"),
+            Contestant("aiohttp echo", {"bare": True}, "aiohttp (bare)"),
             Contestant("websockets"),
             Contestant("picows"),
             Contestant("socketify"),
@@ -119,7 +119,9 @@ _WORKS: Final = (
             Contestant("centrifugo"),
         ),
         (
-            Measure("server CPU per connection", is_less_better=True, goals={"aiohttp, bare": 0.7}),
+            Measure(
+                "server CPU per connection", is_less_better=True, goals={"aiohttp (bare)": 0.7}
+            ),
             _RATE,
         ),
         is_warmed=False,
@@ -151,7 +153,7 @@ _WORKS: Final = (
         "fanout",
         {"subscribers": 1000, "bytes": 16 * 1024, "rate": 20.0},
         {"subscribers": 10},
-        (Contestant("gateway", {"stalled": 10}, "gateway, 10% stalled"), Contestant("gateway")),
+        (Contestant("gateway", {"stalled": 10}, "gateway (stalled)"), Contestant("gateway")),
         (Measure("p99", is_less_better=True, goals={"gateway": 1.2}), _CPU),
     ),
     Work(

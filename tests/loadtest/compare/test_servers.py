@@ -12,8 +12,3 @@ def test_a_library_that_is_not_installed_is_told_with_what_installs_it(
     absence = SERVERS["picows"].find_absence()
     assert absence == "it is not installed: pip install picows, or -e '.[peers]' for all"
     assert SERVERS["gateway"].find_absence() is None
-
-
-@pytest.mark.parametrize("name", ["aiohttp", "picows echo", "socketify", "websockets echo"])
-def test_what_the_development_environment_has_can_be_started(name: str) -> None:
-    assert SERVERS[name].find_absence() is None

@@ -1,34 +1,15 @@
 """The peers, and ours beside them, that send messages back or answer requests with two bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from loadtest.compare.servers import SERVERS
-from loadtest.serving import find_free_port, serve
+from tests.loadtest.peers.conftest import Start
 
-Start = Callable[[str], Coroutine[Any, Any, int]]
 ECHOES = [name for name in SERVERS if name.endswith(" echo")]
 PLAIN = [name for name in SERVERS if name.endswith(" plain")]
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Return what starts a server by its name, and returns its port."""
-    async with AsyncExitStack() as stack:
-
-        async def start(name: str) -> int:
-            port = find_free_port()
-            command = SERVERS[name].command(port, tmp_path)
-            await stack.enter_async_context(serve(command, port=port, environment={}))
-            return port
-
-        yield start
 
 
 @pytest.mark.parametrize("name", ECHOES)

@@ -1,21 +1,14 @@
 """The peers that are hubs: each gives a publication to the subscribers of its channel as it is."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from websockets.asyncio.client import connect
 
-from loadtest.compare.servers import SERVERS
-from loadtest.serving import find_free_port, serve
+from tests.loadtest.peers.conftest import Start
 
 
 @pytest.fixture(params=["aiohttp", "websockets", "picows", "socketify"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    port = find_free_port()
-    command = SERVERS[request.param].command(port, tmp_path)
-    async with serve(command, port=port, environment={}):
-        yield f"ws://127.0.0.1:{port}"
+async def url(request: pytest.FixtureRequest, start: Start) -> str:
+    return f"ws://127.0.0.1:{await start(request.param)}"
 
 
 async def test_a_publication_reaches_every_subscriber_of_its_channel_and_no_other(url: str) -> None:
