@@ -84,6 +84,18 @@ _WORKS: Final = (
         _HUBS,
         (_RATE._replace(goals={"aiohttp": 2, "uWebSockets": 1.0}), _CPU),
     ),
+    *(
+        Work(
+            name,
+            f"fan-out 1 to 1,000 with permessage-deflate, 1 KiB of JSON, {in_flight} in flight",
+            "fanout",
+            {"subscribers": 1000, "in_flight": in_flight, "bytes": 1024},
+            {"subscribers": 10},
+            (Contestant("gateway", {"deflate": True}, "gateway (deflated)"), Contestant("gateway")),
+            (_CPU._replace(goals={"gateway": 1.3}), _RATE),
+        )
+        for name, in_flight in (("deflate", 1), ("deflate-64", 64))
+    ),
     Work(
         "sse",
         "event streams 1 to 1,000, 64 bytes, 64 in flight",
