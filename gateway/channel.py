@@ -105,7 +105,7 @@ class Channel:
     @property
     def work_bytes(self) -> int:
         """How much there is to encode for all batches of a flush that has just begun."""
-        return len(self.batches) * sum(each.size_bytes for each in self.slice)
+        return len(self.batches) * sum([each.size_bytes for each in self.slice])
 
     @property
     def unechoed(self) -> set[str]:
@@ -115,34 +115,57 @@ class Channel:
     def write_batches(self, positions: Positions, budget: int) -> int:
         """Write to up to budget waiting subscriptions; return how many that were.
 
-        A write may pause its session, and so take subscriptions out of the sets in use here. What
-        an encoder raises comes out with its batch still the last of batches.
+        What an encoder raises comes out with its batch still the last of batches.
         """
         written = 0
         while self.batches:
             batch = self.batches[-1]
-            encode, waiting = batch.encode, batch.waiting
-            if waiting and not batch.data:
-                # Positions do not move during a flush, so it is the same whenever it is encoded.
-                batch.data = encode(self.stream, self.slice, positions)
-            live = self.live.setdefault(encode, set())
-            while waiting:
-                if written == budget:
-                    return written
-                subscription = waiting.pop()
-                live.add(subscription)
-                written += 1
+            if batch.waiting:
+                if not batch.data:
+                    # Positions do not move during a flush, so it is the same whenever it is made.
+                    batch.data = batch.encode(self.stream, self.slice, positions)
+                written += self._write_batch(batch, budget - written)
+                if batch.waiting:
+                    break
+            self.batches.pop()
+            self._count_lagging()
+        return written
+
+    def _write_batch(self, batch: Batch, budget: int) -> int:
+        """Write to up to budget of those who wait for batch; return how many that were.
+
+        All of them count as live, given the batch, before the first is written to: a write may
+        pause its session, which leaves the live ones then. Who leaves is written to all the same.
+        """
+        chosen = self._take_waiting(batch, budget)
+        if batch.encode in self.live:
+            self.live[batch.encode] |= chosen
+        else:
+            self.live[batch.encode] = chosen
+        data, count = batch.data, len(chosen)
+        unwritten = iter(list(chosen))
+        try:
+            for subscription in unwritten:
                 try:  # noqa: SIM105 - suppress() would cost a tenth of a delivery
-                    subscription.write(batch.data)
+                    subscription.write(data)
                 except RuntimeError:
                     # uvloop refuses to write between a socket's failure and its connection_lost,
                     # which then removes the session.
                     pass
-            self.batches.pop()
-            self._count_lagging()
-            if not live:
-                self.live.pop(encode, None)
-        return written
+        except BaseException:
+            for subscription in unwritten:
+                self._leave_live(subscription)
+                batch.waiting.add(subscription)
+            raise
+        return count
+
+    def _take_waiting(self, batch: Batch, count: int) -> set[Subscription]:
+        """Return up to count of those who wait for batch, who then do not any more."""
+        waiting = batch.waiting
+        if len(waiting) > count:
+            return {waiting.pop() for _ in range(count)}
+        batch.waiting = set()
+        return waiting
 
     def give_up_batch(self) -> list[Subscription]:
         """Return who waits for the last batch, which cannot be encoded; they lag behind it."""
@@ -173,7 +196,6 @@ class Channel:
         encode = subscription.session.encode
         live = self.live[encode]
         live.remove(subscription)
-        # While its batch is being written the set is in use.
-        if not live and all(batch.encode is not encode for batch in self.batches):
+        if not live:
             del self.live[encode]
         return self.stream.delivered or 0

@@ -160,9 +160,11 @@ class Stream:
 
         At least one is returned where there is one; after must not be below first - 1.
         """
+        first = self.first
+        if up_to == after + 1:  # as in most flushes
+            return [self._log[up_to - first]]
         chosen: list[Publication] = []
         size = 0
-        first = self.first
         for index in range(after + 1 - first, up_to + 1 - first):
             publication = self._log[index]
             size += publication.size_bytes

@@ -251,6 +251,25 @@ def test_who_is_written_to_after_the_only_live_one_fell_behind_is_not_lost(chann
     assert sorted(each.places for each in members) == [["lagging"], ["live"], ["live"]]
 
 
+def test_who_was_not_written_to_because_a_write_broke_still_waits(channel: Channel) -> None:
+    members = join(channel, 5)
+
+    def break_second() -> None:
+        if sum(each.transport.write_count for each in members) == 2:
+            raise ValueError
+
+    for member in members:
+        member.transport.meanwhile = break_second
+    publish(channel)
+    begin_flush(channel)
+    with pytest.raises(ValueError):  # noqa: PT011 - as it was raised
+        write(channel, 4)
+    places = sorted((each.transport.write_count, *each.places) for each in members)
+    assert places == 3 * [(0, "waiting")] + 2 * [(1, "live")]
+    write(channel, ROOMY)
+    assert [each.transport.write_count for each in members] == [1] * 5
+
+
 def test_an_encoding_nobody_uses_any_more_is_forgotten(channel: Channel) -> None:
     (member,) = join(channel, 1)
     (other,) = join(channel, 1, encode_offsets_too)
