@@ -32,6 +32,7 @@ from loadtest.scenarios import (
     response,
     slow,
     sse,
+    wrk,
 )
 from loadtest.serving import serve_gateway, serve_program
 from loadtest.worker import find_loop_factory
@@ -59,12 +60,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "response": cast(Scenario, response),
     "slow": cast(Scenario, slow),
     "sse": cast(Scenario, sse),
+    "wrk": cast(Scenario, wrk),
 }
 
 # What is started without --target where that is no gateway: the program, and its URL's scheme.
 PROGRAMS: Final = {
     "echo": ("loadtest.servers.echo", "ws"),
     "response": ("loadtest.servers.plain", "http"),
+    "wrk": ("loadtest.servers.plain", "http"),
 }
 
 # Commands that do not run as a scenario: they have EXAMPLES, add_arguments(parser), and

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from loadtest.scenarios import wrk
+
 
 class Measure(NamedTuple):
     """A figure that is compared.
@@ -153,7 +155,7 @@ _WORKS: Final = (
     Work(
         "response",
         "responses of two bytes over 64 connections that are kept open",
-        "response",
+        "wrk" if wrk.is_installed() else "response",
         {"connections": 64},
         {"connections": 5},
         _contestants("gateway.web", "aiohttp", "socketify", role="plain"),
