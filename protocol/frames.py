@@ -1,7 +1,8 @@
 """RFC 6455 section 5: the server's frames, decoding with unmasking and encoding.
 
 The hottest bytes of the project pass here, so the module keeps to what compiles well from its own
-source: integer constants, locals, bytes in and bytes out, plain tuples, no closures.
+source: integer constants, locals, bytes in and bytes out, plain tuples, no closures. Installing
+compiles it, and protocol.websocket, where it can: see .build/compile.py.
 """
 
 from struct import Struct
@@ -9,6 +10,9 @@ from typing import Final
 
 from protocol.codes import CloseCode
 from protocol.errors import WebSocketError
+
+# Whether this is the compiled form.
+IS_COMPILED: Final = not __file__.endswith(".py")
 
 CONTINUATION: Final = 0
 TEXT: Final = 1
