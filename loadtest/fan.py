@@ -20,7 +20,7 @@ from loadtest.dialects import Dialect
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.payload import Payload
-from loadtest.receivers import PublishingConnection, StalledReceiver
+from loadtest.receivers import PublishingConnection
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals
@@ -31,7 +31,7 @@ _EXACT_S: Final = 0.005
 
 
 class FanOptions(msgspec.Struct, frozen=True):
-    """So many subscribers of each of so many channels, stalled ones in percent; bytes of data.
+    """So many subscribers of each of so many channels; bytes of data.
 
     rate is in publications per second; None for a closed loop with so many in flight.
     """
@@ -41,22 +41,21 @@ class FanOptions(msgspec.Struct, frozen=True):
     in_flight: int = 1
     bytes: int = 64
     rate: float | None = None
-    stalled: int = 0
-
-    def is_stalled(self, number: int) -> bool:
-        """Tell whether the subscriber of that number in its channel does not read."""
-        return number * self.stalled // 100 != (number + 1) * self.stalled // 100
 
 
-def add_fan_arguments(parser: argparse.ArgumentParser) -> None:
+def add_fan_arguments(parser: argparse.ArgumentParser, defaults: FanOptions) -> None:
     """Add the options of every fan-out to parser."""
-    add = parser.add_argument
+    add, count = parser.add_argument, defaults.subscribers
     add("--channels", type=read_count, default=1, help="default: %(default)s")
-    add("--subscribers", type=read_count, default=1000, help="of each; default: %(default)s")
+    add("--subscribers", type=read_count, default=count, help="of each; default: %(default)s")
     add("--in-flight", type=read_count, default=1, help="published at once; default: %(default)s")
     add("--bytes", type=read_count, default=64, help="data of each; default: %(default)s")
     add("--rate", type=read_number, help="publications per second, whatever arrives")
-    add(
+
+
+def add_stalled_argument(parser: argparse.ArgumentParser) -> None:
+    """Add to parser the option by which some subscribers stall."""
+    parser.add_argument(
         "--stalled",
         type=_read_percent,
         default=0,
@@ -86,8 +85,8 @@ Subscribe = Callable[[Deliveries, Log, str], LoadConnection]
 class Fan:
     """The share; subscribe makes each subscriber that reads, stall each that does not.
 
-    The publisher speaks dialect. expect returns the delivery of a publication, given its channel,
-    number and data.
+    So many percent of the subscribers stall. The publisher speaks dialect. expect returns the
+    delivery of a publication, given its channel, number and data.
     """
 
     def __init__(
@@ -99,7 +98,8 @@ class Fan:
         dialect: Dialect,
         expect: Callable[[str, int, str], bytes],
         subscribe: Subscribe,
-        stall: Callable[[str], StalledReceiver],
+        stall: Callable[[str], LoadConnection] | None = None,
+        stalled: int = 0,
     ) -> None:
         self._job = job
         self._options = options
@@ -116,7 +116,7 @@ class Fan:
         for number in job.share(options.channels * options.subscribers):
             index = number % options.channels
             channel = self._channels[index]
-            if options.is_stalled(number // options.channels):
+            if stall is not None and _is_stalled(number // options.channels, stalled):
                 self._subscribers.append((number, stall(channel)))
             else:
                 connection = subscribe(self._deliveries, self._logs[index], channel)
@@ -235,6 +235,11 @@ async def _sleep_until(time_us: int) -> None:
             await asyncio.sleep(left_s - _EXACT_S)
         else:
             await loop.run_in_executor(None, time.sleep, left_s)
+
+
+def _is_stalled(number: int, percent: int) -> bool:
+    """Tell whether the subscriber of that number in its channel stalls, as so many percent do."""
+    return number * percent // 100 != (number + 1) * percent // 100
 
 
 def _read_percent(text: str) -> int:

@@ -17,6 +17,7 @@ from loadtest.fan import (
     Fan,
     FanOptions,
     add_fan_arguments,
+    add_stalled_argument,
     find_fan_faults,
     find_fan_figures,
 )
@@ -47,15 +48,20 @@ GATEWAY: Final[Mapping[str, str]] = {
 
 
 class Options(FanOptions, frozen=True):
-    """A fan-out over WebSocket, in MessagePack or JSON, compressed or not."""
+    """A fan-out over WebSocket, in MessagePack or JSON, compressed or not.
 
+    So many percent of the subscribers stall.
+    """
+
+    stalled: int = 0
     msgpack: bool = False
     deflate: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this scenario to parser."""
-    add_fan_arguments(parser)
+    add_fan_arguments(parser, Options())
+    add_stalled_argument(parser)
     add = parser.add_argument
     add("--msgpack", action="store_true", help="in MessagePack; default: JSON")
     add("--deflate", action="store_true", help="subscribers offer permessage-deflate")
@@ -86,6 +92,7 @@ class Share:
             expect=self._dialect.delivery,
             subscribe=self._subscribe,
             stall=lambda channel: StalledReceiver(self._open_channel(channel)),
+            stalled=self._options.stalled,
         )
 
     async def open(self) -> None:

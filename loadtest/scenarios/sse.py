@@ -15,6 +15,7 @@ from loadtest.fan import (
     Fan,
     FanOptions,
     add_fan_arguments,
+    add_stalled_argument,
     find_fan_faults,
     find_fan_figures,
 )
@@ -42,12 +43,15 @@ GATEWAY: Final[Mapping[str, str]] = {
 
 
 class Options(FanOptions, frozen=True):
-    """A fan-out to event streams."""
+    """A fan-out to event streams, so many percent of which stall."""
+
+    stalled: int = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this scenario to parser."""
-    add_fan_arguments(parser)
+    add_fan_arguments(parser, Options())
+    add_stalled_argument(parser)
 
 
 def figures(totals: Totals, options: Options) -> list[Figure]:
@@ -71,14 +75,16 @@ class Share:
         self._target = parse_target(job.target)
         self._dialect = EVENT_DIALECTS[job.dialect]
         self._epochs: dict[str, str] = {}  # by channel, as the streams tell them
+        options = job.read_options(Options)
         self._fan = Fan(
             job,
-            job.read_options(Options),
+            options,
             recorder,
             dialect=DIALECTS[job.dialect],
             expect=self._expect,
             subscribe=self._subscribe,
             stall=lambda channel: StalledReceiver(self._open_channel(channel)),
+            stalled=options.stalled,
         )
 
     async def open(self) -> None:
