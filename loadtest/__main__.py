@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 from loadtest import suite
 from loadtest.compare import command as compare
 from loadtest.errors import LoadError
-from loadtest.losses import scenario as losses
 from loadtest.options import read_count, read_number
 from loadtest.progress import Progress
 from loadtest.report import command as report
@@ -27,6 +26,7 @@ from loadtest.scenarios import (
     echo,
     fanout,
     idle,
+    losses,
     poll,
     reconnect,
     recovery,
@@ -56,6 +56,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "echo": cast(Scenario, echo),
     "fanout": cast(Scenario, fanout),
     "idle": cast(Scenario, idle),
+    "losses": cast(Scenario, losses),
     "poll": cast(Scenario, poll),
     "reconnect": cast(Scenario, reconnect),
     "recovery": cast(Scenario, recovery),
@@ -76,7 +77,6 @@ PROGRAMS: Final = {
 # run(arguments), a coroutine function that prints what came out and returns the exit status.
 COMMANDS: Final[dict[str, ModuleType]] = {
     "compare": compare,
-    "losses": losses,
     "report": report,
     "suite": suite,
 }
@@ -165,9 +165,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             epilog=module.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(command)
-        if name in SCENARIOS:
+        if name in SCENARIOS:  # before the scenario, which may set defaults of its own
             _add_run_arguments(command, SCENARIOS[name])
+        module.add_arguments(command)
     arguments = parser.parse_args(argv)
     if arguments.scenario in SCENARIOS and arguments.pid is not None and arguments.target is None:
         parser.error("--pid is the process behind --target, which is missing")

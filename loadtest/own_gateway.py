@@ -29,11 +29,12 @@ class OwnGateway:
         self._config.write_text(config)
         self._log = folder / "gateway.log"
         self._data = ["--data", str(folder / "data")] if is_durable else []
-        self._process: asyncio.subprocess.Process
+        self._process: asyncio.subprocess.Process | None = None
 
     @property
     def pid(self) -> int:
         """The process that runs, or ran last."""
+        assert self._process is not None
         return self._process.pid
 
     async def start(self) -> None:
@@ -60,28 +61,29 @@ class OwnGateway:
         raise LoadError(f"the gateway did not start: {self.read_log()[-2000:]}")
 
     async def restart(self, how: str) -> None:
-        """Stop it by the signal of that name and start it again."""
-        await self._end(SIGNALS[how])
+        """Stop it, which runs, by the signal of that name and start it again."""
+        assert self._process is not None
+        await self._end(self._process, SIGNALS[how])
         self.restart_count += 1
         await self.start()
 
     async def stop(self) -> None:
         """Stop it by SIGTERM where it runs."""
-        if self._process.returncode is None:
-            await self._end(signal.SIGTERM)
+        if self._process is not None and self._process.returncode is None:
+            await self._end(self._process, signal.SIGTERM)
 
     def read_log(self) -> str:
         """Return what it has said on stderr: warnings, errors, tracebacks."""
         return self._log.read_text(errors="replace")
 
-    async def _end(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+    async def _end(self, process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        process.send_signal(number)
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                status = await self._process.wait()
+                status = await process.wait()
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            process.kill()
+            await process.wait()
             raise LoadError(f"the gateway did not end within {_PATIENCE_S} s") from None
         if status not in (0, -signal.SIGKILL):
             raise LoadError(f"the gateway ended with {status}: {self.read_log()[-2000:]}")

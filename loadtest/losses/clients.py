@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-import socket
 from typing import Any, Final
 
+from loadtest.connection import connect_narrow_socket
 from loadtest.losses.verdict import Reader
 from loadtest.losses.visits import VISITS, Visit
 from protocol.cursor import Position
@@ -16,7 +16,6 @@ _RESET_SHARE: Final = 0.3
 # A client without any progress for so long stands still although there is more.
 _PATIENCE_S: Final = 10.0
 # As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
-# Set before connecting, so that segments fit.
 _RECEIVE_BUFFER_BYTES: Final = 4096
 
 
@@ -97,7 +96,7 @@ class Client:
         kind = self._rng.choice(kinds)
         host = f"{self._address[0]}:{self._address[1]}"
         try:
-            sock = await self._connect(loop)
+            sock = await connect_narrow_socket(self._address, _RECEIVE_BUFFER_BYTES)
             _, visit = await loop.create_connection(
                 lambda: kind(host, self._channels, self.reader, self._rng), sock=sock
             )
@@ -105,17 +104,6 @@ class Client:
             await asyncio.sleep(_RETRY_S)
             return None
         return visit
-
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        try:
-            await loop.sock_connect(sock, self._address)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     def _choose_s(self) -> float:
         """Return how long a whim takes: mostly short, at most max_stall_s."""
