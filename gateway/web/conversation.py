@@ -184,31 +184,28 @@ class Conversation:
 
     def _advance(self) -> None:
         """Take events until the next one has to wait or has not come yet."""
-        while self._wants_event and (event := self._intake.take()) is not None:
+        intake = self._intake
+        while (
+            self._phase is _IDLE
+            or self._phase is _HEAD
+            or (self._body is not None and not self._body.is_eof() and not self._body.is_full)
+        ) and (event := intake.take()) is not None:
             _ON_EVENT[type(event)](self, event)
-        if self._phase is _IDLE and not self._intake.is_idle:
+        if self._phase is _IDLE and not intake.is_idle:
             self._phase = _HEAD
             self.deadline = self._shared.now + self._shared.settings.head_timeout_s
-        self._regulate_reading()
-
-    @property
-    def _wants_event(self) -> bool:
-        if self._phase is _IDLE or self._phase is _HEAD:
-            return True
-        return self._body is not None and not self._body.is_eof() and not self._body.is_full
+        if intake.unparsed_bytes or self._body is not None or self._is_reading_paused:
+            self._regulate_reading()
 
     @property
     def _is_body_incoming(self) -> bool:
         return self._body is not None and not self._body.is_eof()
 
     def _begin(self, head: RequestHead) -> None:
-        if head.has_body:
+        if head.chunked or head.content_length:
             self._open_body(head)
         else:
             self._intake.take()  # its EndOfRequest, which came with it
-        self._handle(head)
-
-    def _handle(self, head: RequestHead) -> None:
         self._phase = _HANDLING
         shared = self._shared
         self._writer = writer = BodyWriter(self._flow)

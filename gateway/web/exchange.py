@@ -68,10 +68,13 @@ class Responder:
             response: StreamResponse | None = None
             try:
                 response = await self.handler(request)
-                if type(response) is not Response:  # most are, and an abstract class is slow to ask
+                if type(response) is Response and response.send_plain(request):
+                    if writer.is_paused:
+                        await writer.drain()
+                else:
                     _check_returned(response)
-                await response.prepare(request)
-                await response.write_eof()
+                    await response.prepare(request)
+                    await response.write_eof()
             except Exception as error:
                 if response is None or not _is_peers_leaving(error):
                     response = await self._recover(error, request)

@@ -17,15 +17,15 @@ class Intake:
         "_events",
         "_is_between_requests",
         "_is_http",
-        "_parsed_bytes",
         "_unparsed",
+        "unparsed_bytes",
     )
 
     def __init__(self, limits: HeadLimits) -> None:
         self._decoder = RequestDecoder(limits)
         self._events: list[Event] = []  # latest first
         self._unparsed = b""
-        self._parsed_bytes = 0  # of what is still there in _unparsed
+        self.unparsed_bytes = 0  # its end, which waits to be parsed, or to be handed on
         self._is_between_requests = True
         self._is_http = True
 
@@ -34,14 +34,10 @@ class Intake:
         """Whether nothing waits here, not even the beginning of a head."""
         return self._is_between_requests and not self._events and not self._unparsed
 
-    @property
-    def unparsed_bytes(self) -> int:
-        """How many bytes wait to be parsed, or to be handed on after an upgrade."""
-        return len(self._unparsed) - self._parsed_bytes
-
     def add(self, data: bytes) -> None:
         """Take bytes from the peer."""
         self._unparsed = self.take_unparsed() + data if self._unparsed else data
+        self.unparsed_bytes = len(self._unparsed)
 
     def take(self) -> Event | None:
         """Return the next event, parsing what is needed for it; None where more bytes are.
@@ -56,25 +52,25 @@ class Intake:
 
     def _parse(self) -> None:
         """Make events of the next piece."""
-        start = self._parsed_bytes
+        start = len(self._unparsed) - self.unparsed_bytes
         piece = self._unparsed[start : start + PIECE_BYTES]
         events, parsed_bytes = self._decoder.feed_one(piece)
-        end = start + parsed_bytes
-        if end == len(self._unparsed):
-            self._unparsed, end = b"", 0
-        self._parsed_bytes = end
+        self.unparsed_bytes -= parsed_bytes
+        if not self.unparsed_bytes:
+            self._unparsed = b""
         self._is_between_requests = self._decoder.is_idle
         if events and type(last := events[-1]) is Upgrade:
             events.pop()
             self._unparsed = last.tail + self.take_unparsed()
+            self.unparsed_bytes = len(self._unparsed)
             self._is_http = False
         events.reverse()
         self._events = events
 
     def take_unparsed(self) -> bytes:
         """Return what was not parsed; it is not HTTP where an upgrade was offered."""
-        data = self._unparsed[self._parsed_bytes :]
-        self._unparsed, self._parsed_bytes = b"", 0
+        data = self._unparsed[len(self._unparsed) - self.unparsed_bytes :]
+        self._unparsed, self.unparsed_bytes = b"", 0
         return data
 
     def end(self) -> Event | None:

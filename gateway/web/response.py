@@ -10,11 +10,19 @@ from typing import Any, Final
 from gateway.web.body.coding import STEP_BYTES, ContentCoding, Encoder
 from gateway.web.body.payload import Payload, payload_of
 from gateway.web.body.writer import BodyWriter
-from gateway.web.fields import CONTENT_LENGTH, CONTENT_TYPE, DEFAULT_CONTENT_TYPE
+from gateway.web.fields import (
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    DEFAULT_CONTENT_TYPE,
+    MAX_KEPT_CHARACTERS,
+)
 from gateway.web.response_head import BodyRule, Headers, body_rule
+from gateway.web.seams import Answerable
 from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
+from protocol.http1 import HTTP_11
 
 _MISSING: Final = object()
+_LONG: Final = " " * (MAX_KEPT_CHARACTERS + 1)
 
 
 class Response(StreamResponse):
@@ -160,6 +168,33 @@ class Response(StreamResponse):
                 self._encoded_body = finish(body)
             self._coding = coding
             self._headers.popall(CONTENT_LENGTH, None)
+
+    def send_plain(self, request: Answerable) -> bool:
+        """Send all of it in one write where it is plain; return whether it is sent.
+
+        Most responses are: some bytes and their type, in answer to HTTP/1.1 that asks for them.
+        This does what prepare() and write_eof() do, without their questions and coroutines.
+        """
+        body, headers = self._body, self._headers
+        if (
+            type(body) is not bytes
+            or len(headers) != 1
+            or len(headers.get(CONTENT_TYPE, _LONG)) > MAX_KEPT_CHARACTERS
+            or self._writer is not None
+            or self._keep_alive is not None
+            or self._compression
+            or self._chunked
+            or self._cookies is not None
+            or not request.keep_alive
+            or request.version is not HTTP_11
+            or body_rule(request.method, self._status) is not BodyRule.BODY
+        ):
+            return False
+        writer = request.writer
+        writer.send_whole(self._encode_plain(body))
+        self._request, self._writer = request, writer
+        self._is_ended = True
+        return True
 
     async def write_eof(self, data: BytesLike = b"") -> None:
         """Write the body and end it; data must be empty, the body is set beforehand."""

@@ -1,7 +1,6 @@
 """The head of a response: its status line, its headers, and how they frame the body."""
 
 import re
-import time
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -37,33 +36,13 @@ from gateway.web.fields import (
     parse_etag,
     parse_http_date,
 )
+from gateway.web.plain_head import SERVER_SOFTWARE, read_clock, start_plain_head
 from protocol.http1 import HTTP_10, HTTP_11, HttpVersion
-
-SERVER_SOFTWARE: Final = "realtime-gateway"
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _DIGITS: Final = re.compile(r"[0-9]+")
-
-
-class _Clock:
-    """The Date header's value, formatted once per second."""
-
-    __slots__ = ("_second", "_text")
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def date(self) -> str:
-        second = int(time.time())
-        if second != self._second:
-            self._second, self._text = second, format_http_date(second)
-        return self._text
-
-
-_CLOCK: Final = _Clock()
 
 
 class BodyRule(Enum):
@@ -315,11 +294,25 @@ class ResponseHead:
         if framing is not _EMPTY and (length or framing is not _LENGTH):
             # RFC 9110 section 8.3: without it a recipient may guess, and guesses are exploited.
             headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)
-        headers.setdefault(DATE, _CLOCK.date())
+        headers.setdefault(DATE, read_clock()[0])
         headers.setdefault(SERVER, SERVER_SOFTWARE)
         if CONNECTION in headers or not self._keep_alive or version != HTTP_11:
             self._say_connection(version)
         return framing, length
+
+    def _encode_plain(self, body: bytes) -> bytes:
+        """Complete the headers, of which there is one, the type; return the head with the body.
+
+        It is for HTTP/1.1 on a connection that goes on. What is in it is as complete() has it.
+        """
+        headers, size = self._headers, str(len(body))
+        start = start_plain_head(self._status, self._reason, headers[CONTENT_TYPE])
+        date, end = read_clock()
+        headers[CONTENT_LENGTH] = size
+        headers[DATE] = date
+        headers[SERVER] = SERVER_SOFTWARE
+        self._keep_alive = True
+        return b"".join((start, size.encode(), end, body))
 
     def _frame(self, method: str, version: HttpVersion) -> tuple[Framing, int]:
         """Return the framing and, for LENGTH, the length; leave no header that says otherwise."""

@@ -80,6 +80,24 @@ class BodyWriter:
         if self._head:
             self._put(behind)
 
+    def send_whole(self, response: bytes) -> None:
+        """Write a response from its head to its end, in place of send_head() and write_eof()."""
+        flow = self._flow
+        if self.has_sent_head:
+            raise StateError("The head of a response to this request is sent already")
+        if flow.is_lost or flow.asyncio_transport.is_closing():
+            raise PeerLeft("Cannot write to closing transport")
+        flow.asyncio_transport.write(response)
+        self._framing, self._head = _EMPTY, b""
+        self._encoder, self._remaining_bytes = None, 0  # of a head that this one replaces
+        self.bytes_sent += len(response)
+        self.has_sent_head = self.is_complete = True
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether drain() would wait."""
+        return self._flow.is_paused
+
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write a piece of the body and wait while the asyncio transport is full.
 

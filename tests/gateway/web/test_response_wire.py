@@ -281,3 +281,41 @@ async def test_a_head_that_the_peer_could_not_read_is_a_server_error(
 
     assert answer.status_line.endswith(" 500 Internal Server Error")
     assert not answer.keeps_alive
+
+
+class Asked(Response):
+    """A response that is never taken for a plain one, because it is of another class."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda response: None,
+        lambda response: response.enable_compression(),
+        lambda response: response.enable_chunked_encoding(),
+        lambda response: response.set_cookie("a", "b"),
+        lambda response: response.force_close(),
+        lambda response: response.set_status(204),
+        lambda response: response.set_status(299, "Odd"),
+        lambda response: response.headers.update({"X": "1"}),
+        lambda response: response.headers.pop("Content-Type"),
+        lambda response: response.headers.update({"Content-Type": "text/" + "x" * 300}),
+    ],
+)
+@pytest.mark.parametrize("wire", [GET_11, GET_11_CLOSE, GET_10, GET_10_KEEP, HEAD_11])
+async def test_a_plain_response_is_sent_as_others_are(
+    ask: Any, wire: bytes, change: Callable[[Response], None]
+) -> None:
+    responses = [
+        Response(text="OK", content_type="text/a"),
+        Asked(text="OK", content_type="text/a"),
+    ]
+    for response in responses:
+        change(response)
+    answers = [await ask(wire, lambda response=response: response) for response in responses]
+
+    for name in ("status_line", "headers", "body", "keeps_alive"):
+        assert getattr(answers[0], name) == getattr(answers[1], name)
+    assert [*responses[0].headers] == [*responses[1].headers]
+    assert responses[0].body_length == responses[1].body_length
+    assert responses[0].keep_alive == responses[1].keep_alive

@@ -115,6 +115,26 @@ async def test_a_head_can_be_replaced_until_it_has_left(writer, transport):
     assert b"".join(transport.writes) == HEAD + b"one"
 
 
+async def test_a_whole_response_replaces_a_head_and_leaves_in_one_write(writer, transport):
+    writer.send_head(b"another", Framing.LENGTH, 3, Encoder(ContentCoding.gzip))
+    writer.send_whole(HEAD + b"one")
+    await writer.write(b"more")
+    await writer.write_eof(b"and more")
+    assert transport.writes == [HEAD + b"one"]
+    assert (writer.bytes_sent, writer.is_complete) == (len(HEAD) + 3, True)
+    with pytest.raises(StateError):
+        writer.send_whole(HEAD)
+    assert transport.writes == [HEAD + b"one"]
+
+
+async def test_a_whole_response_to_a_peer_that_left_is_not_sent(writer, transport):
+    transport.is_gone = True
+    with pytest.raises(ConnectionResetError):
+        writer.send_whole(HEAD)
+    assert not transport.writes
+    assert not writer.has_sent_head
+
+
 async def test_an_interim_response_goes_out_before_the_head(writer, transport):
     await writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
     assert not writer.has_sent_head
