@@ -18,7 +18,7 @@ _OPENING_COUNT: Final = 64
 _PORTS_OF_ADDRESS: Final = 20_000
 # A connection that is not open after this long is not going to be: some servers answer nothing.
 _PATIENCE_S: Final = 20.0
-# SO_LINGER with a time of 0: a close resets the connection, so that no port waits in TIME_WAIT.
+# SO_LINGER on, with a time of 0: closing resets the connection.
 _RESET: Final = struct.pack("ii", 1, 0)
 # As much as is read at once; one buffer serves all connections of a process.
 _BUFFER_BYTES: Final = 256 * 1024
@@ -124,10 +124,8 @@ class LoadConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Reset the connection, if there is one."""
         self._is_dropped = True
-        if self._asyncio_transport is not None and not self.is_lost:
-            sock = self._asyncio_transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._asyncio_transport.abort()
+        if self._asyncio_transport is not None:
+            reset(self._asyncio_transport)
 
     def begin(self, rest: bytes) -> None:
         """Take what has arrived with the marker, behind it; the base class drops it."""
@@ -152,6 +150,14 @@ class LoadConnection(asyncio.BufferedProtocol):
     def _fail(self, reason: str) -> None:
         if self.opened is not None and not self.opened.done():
             self.opened.set_exception(LoadError(reason))
+
+
+def reset(asyncio_transport: asyncio.Transport) -> None:
+    """Drop a connection as if this host had vanished, so that no port waits in TIME_WAIT."""
+    if not asyncio_transport.is_closing():
+        sock = asyncio_transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        asyncio_transport.abort()
 
 
 async def connect(

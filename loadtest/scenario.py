@@ -3,7 +3,8 @@
 A scenario module has
 
 - its first docstring line as the summary that help shows, and EXAMPLES, for the end of its help;
-- Options, a frozen msgspec.Struct, and add_arguments(parser) with an option for each field;
+- Options, a frozen msgspec.Struct, and add_arguments(parser) with an option for each field, which
+  may set another default for `seconds`;
 - EVENTS, what its main counter counts ("deliveries");
 - Share, what one worker does;
 - figures(totals, options), the figures that only this scenario has;

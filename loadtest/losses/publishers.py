@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import msgspec
 
+from loadtest.dialects import upgrade
 from loadtest.losses.ledger import Ledger, Place
 from loadtest.losses.payload import Identity
 from loadtest.losses.verdict import Push, Tally
@@ -121,12 +122,9 @@ class WebSocketPublisher(Publisher):
         self._is_upgraded = False
         self._frames = ServerFrameDecoder()
         self._is_packed = self._number % 2 == 0
-        self.asyncio_transport.write(
-            b"GET /ws HTTP/1.1\r\nHost: %b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG9hZHRlc3QgbG9hZHRlcw==\r\n"
-            b"Sec-WebSocket-Protocol: gateway.v1.%b\r\n\r\n"
-            % (self._host.encode(), b"msgpack" if self._is_packed else b"json")
-        )
+        subprotocol = "gateway.v1.msgpack" if self._is_packed else "gateway.v1.json"
+        header = f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+        self.asyncio_transport.write(upgrade("/ws", self._host, header))
 
     def _send(self, drafts: dict[int, Draft]) -> None:
         frames = []

@@ -6,7 +6,6 @@ A visit ends whenever its client likes, or with its connection; what was decoded
 import asyncio
 import json
 import random
-import socket
 from abc import abstractmethod
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -14,6 +13,8 @@ from urllib.parse import quote, urlencode
 import msgpack
 import msgspec
 
+from loadtest.connection import reset
+from loadtest.dialects import upgrade
 from loadtest.losses.verdict import Push, Reader
 from loadtest.wire import (
     End,
@@ -30,8 +31,6 @@ from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_masked_frame
 POSTPONING_ERRORS: Final = frozenset({"overloaded", "shutting_down", "rate_limited"})
 # RFC 6455 section 5.3 wants unpredictable keys because of proxies, which do not stand in between.
 MASKING_KEY: Final = b"\x12\x34\x56\x78"
-# SO_LINGER on, with no time: closing resets the connection.
-_RESETTING: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 # What a poll asks for; short, so that clients at the end of a log come and go as well.
 _POLL_TIMEOUT_S: Final = 2
 
@@ -73,10 +72,10 @@ class Visit(asyncio.Protocol):
 
     def leave(self, *, by_reset: bool) -> None:
         """End the visit at once; by a reset it looks as if the client's host had vanished."""
-        if by_reset and not self.asyncio_transport.is_closing():
-            sock = self.asyncio_transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
-        self.asyncio_transport.abort()
+        if by_reset:
+            reset(self.asyncio_transport)
+        else:
+            self.asyncio_transport.abort()
 
     def disturb(self) -> None:
         """Do what this transport allows in the middle of a visit, and clients rarely do."""
@@ -130,14 +129,8 @@ class WebSocketVisit(Visit):
     def _open(self) -> None:
         self._is_upgraded = False
         self._frames = ServerFrameDecoder()
-        self._request(
-            "/ws",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: bG9hZHRlc3QgbG9hZHRlcw==",
-            f"Sec-WebSocket-Protocol: {self._subprotocol}",
-        )
+        header = f"Sec-WebSocket-Protocol: {self._subprotocol}\r\n"
+        self.asyncio_transport.write(upgrade("/ws", self._host, header))
 
     def disturb(self) -> None:
         """Unsubscribe from a channel; once that is confirmed, come back to it."""

@@ -40,6 +40,7 @@ class Options(msgspec.Struct, frozen=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this scenario to parser."""
+    parser.set_defaults(seconds=30.0)  # more than one heartbeat interval
     parser.add_argument("--connections", type=read_count, default=1000, help="default: %(default)s")
 
 
