@@ -1,6 +1,7 @@
 """How the client protocol is written: JSON and MessagePack, one codec each."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final, cast, get_args
 
 import msgspec
@@ -130,7 +131,7 @@ JSON: Final = Codec(
     decoder=msgspec.json.Decoder,
     encode=msgspec.json.Encoder().encode,
     read_data=data_from_json,
-    write_data=lambda data: data.json,
+    write_data=attrgetter("json"),
 )
 MSGPACK: Final = Codec(
     "MessagePack",

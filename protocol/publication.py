@@ -150,6 +150,8 @@ def check_labels(key: str | None, tags: dict[str, str] | None) -> None:
 
 def check_channel(name: str) -> None:
     """Raise MessageError (invalid_channel) unless name can name a channel."""
+    if name.isascii() and name.isprintable() and 0 < len(name) <= MAX_CHANNEL_BYTES:
+        return  # as most are
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
