@@ -32,19 +32,17 @@ class Transcript:
 class Follower(Subscriber):
     """A subscriber who wants all of a transcript.
 
-    Where what arrives is something else, as with a ping in between, it is looked at frame by frame
-    up to where one ends with what has arrived.
+    Where what arrives is something else, as with a ping in between, it is looked at frame by frame,
+    until it is the transcript again.
     """
 
     __slots__ = ("_at", "_start", "_transcript")
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self._transcript: Transcript
+        self._transcript: Transcript | None = None
         self._start: Position
-        self._at: int | None = (
-            None  # where it is in the transcript; None where frames are looked at
-        )
+        self._at: int | None = None  # in the transcript's bytes; None while frames are looked at
 
     def follow(self, transcript: Transcript, epoch: str) -> None:
         """Subscribe from the start of transcript on, which is of that epoch."""
@@ -54,40 +52,45 @@ class Follower(Subscriber):
 
     def take(self, nbytes: int) -> None:
         """Compare what has arrived, or look at its frames."""
-        data = self.view[:nbytes]
-        if self._at is None:
+        data, transcript = self.view[:nbytes], self._transcript
+        if transcript is None:
             self.walk(data)
-        elif self._transcript.bytes.startswith(data, self._at):
+        elif self._at is not None and transcript.bytes.startswith(data, self._at):
             self._at += nbytes
             self.size_bytes += nbytes
-            self._pass(self._at)
-            return
+            self._pass(transcript, self._at)
         else:
-            self._stray(data)
-        if self.is_between:
-            self._find_place()
+            self._stray(transcript)
+            self.walk(data)
+            self._find_place(transcript)
 
-    def _pass(self, at: int) -> None:
+    def _pass(self, transcript: Transcript, at: int) -> None:
         """Take note of the deliveries that end before at."""
         position = self._place
-        offset = bisect_right(self._transcript.ends, at, position.offset) - 1
+        offset = bisect_right(transcript.ends, at, position.offset) - 1
         if offset > position.offset:
             self.move(Position(position.epoch, offset))
             self.arrive(offset - position.offset)
 
-    def _stray(self, data: memoryview) -> None:
-        """Look at the frames in data, of the first of which a part may have come already."""
-        begun = self._transcript.bytes[self._transcript.ends[self._place.offset] : self._at]
-        self._at = None
-        self.size_bytes -= len(begun)
-        self.walk(memoryview(begun))
-        self.walk(data)
+    def _stray(self, transcript: Transcript) -> None:
+        """Look at frames from now on, of the first of which a part may have come already."""
+        if self._at is not None:
+            end = transcript.ends[self._place.offset]
+            self._head = transcript.bytes[end : self._at]
+            self._skipped_bytes = max(0, end - self._at)
+            self._at = None
 
-    def _find_place(self) -> None:
-        """Compare from now on, where the next delivery is one of the transcript."""
+    def _find_place(self, transcript: Transcript) -> None:
+        """Compare from now on, where what is to come is in the transcript.
+
+        Of the next delivery a part may have come already, or of the last a part be missing.
+        """
         epoch, offset = self._place
-        if epoch == self._start.epoch and offset < self._transcript.last:
-            self._at = self._transcript.ends[offset]
+        end = transcript.ends[min(offset, transcript.last)]
+        is_same = epoch == self._start.epoch and transcript.bytes.startswith(self._head, end)
+        if is_same and offset < transcript.last:
+            self._at = end - self._skipped_bytes + len(self._head)
+            self._head, self._skipped_bytes = b"", 0
 
     @property
     def _place(self) -> Position:

@@ -126,11 +126,6 @@ class Subscriber(LoadConnection):
             self._arrived.set_result(None)
             self._arrived = None
 
-    @property
-    def is_between(self) -> bool:
-        """Whether nothing of a next frame has arrived."""
-        return not self._head and not self._skipped_bytes
-
     def walk(self, data: memoryview) -> None:
         """Look at the frames in data, the next of all that has come.
 

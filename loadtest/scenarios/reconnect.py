@@ -81,11 +81,11 @@ def figures(totals: Totals, options: Options) -> list[Figure]:
     The server's CPU is that from when it listens until all are back.
     """
     counts = totals.counts
-    returns = counts.get(EVENTS, 0)
+    returns, restarts = counts.get(EVENTS, 0), counts.get("restarts", 0)
     cpu_us = counts.get("cpu us", 0) / returns if returns else None
     longest_us = totals.latency.maximum() if returns else None
     return [
-        Figure("down for", counts.get("down us", 0) / options.restarts, "us"),
+        Figure("down for", counts["down us"] / restarts if restarts else None, "us"),
         Figure("longest return", longest_us, "us"),
         Figure("server CPU per return", cpu_us, "us"),
         Figure("attempts in vain", counts.get("failed", 0)),
@@ -215,6 +215,7 @@ class Share:
         down_us = now_us()
         await self._gateway.restart(self._options.signal)
         self._up_us = now_us()
+        self.recorder.add("restarts")
         self.recorder.add("down us", self._up_us - down_us)
         stats = ProcessStats(self._gateway.pid)
         before_s = stats.cpu_s()

@@ -12,8 +12,16 @@ from loadtest.follower import Follower, Transcript
 from protocol.cursor import Position
 from protocol.frames import PING, TEXT, encode_frame
 
-TRANSCRIPT = Transcript("news", '"flood"', 12)
-DELIVERIES = [TRANSCRIPT.bytes[start:end] for start, end in pairwise(TRANSCRIPT.ends)]
+SHORT = Transcript("news", '"flood"', 12)
+LONG = Transcript("news", f'"{"flood" * 60}"', 12)
+
+
+def cut(transcript: Transcript) -> list[bytes]:
+    """Return the deliveries of transcript."""
+    return [transcript.bytes[start:end] for start, end in pairwise(transcript.ends)]
+
+
+DELIVERIES = cut(SHORT)
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 
@@ -39,39 +47,45 @@ class Wire:
 
 
 class Counting(Follower):
-    """A follower that counts what arrives."""
+    """A follower that counts what arrives, and what it looks at more closely."""
 
     count = 0
+    walked_bytes = 0
 
     def arrive(self, count: int) -> None:
         self.count += count
 
+    def walk(self, data: memoryview) -> None:
+        self.walked_bytes += len(data)
+        super().walk(data)
 
-def follow(stream: bytes, cuts: set[int]) -> tuple[Counting, Wire]:
-    """Return a follower that has received stream in pieces, and its wire."""
+
+def follow(stream: bytes, cuts: set[int], transcript: Transcript = SHORT) -> tuple[Counting, Wire]:
+    """Return a follower of transcript that has received stream in pieces, and its wire."""
     follower, wire = Counting(Target("host", 80, "/ws", "ws://host/ws")), Wire()
     follower.connection_made(wire)  # type: ignore[arg-type]
     ends = sorted({0, *cuts, len(stream)})
     pieces = [stream[start:end] for start, end in pairwise(ends)]
     for number, piece in enumerate([SWITCHING, *pieces]):
         if number == 1:
-            follower.follow(TRANSCRIPT, "e")
+            follower.follow(transcript, "e")
         LoadConnection.buffer[: len(piece)] = piece
         follower.buffer_updated(len(piece))
     return follower, wire
 
 
 @given(
-    cuts=st.sets(st.integers(1, 1500), max_size=12),
+    transcript=st.sampled_from([SHORT, LONG]),
+    cuts=st.sets(st.integers(1, 4500), max_size=24),
     pinged=st.sets(st.integers(0, 12), max_size=4),
 )
 async def test_it_counts_every_delivery_however_the_bytes_are_cut(
-    cuts: set[int], pinged: set[int]
+    transcript: Transcript, cuts: set[int], pinged: set[int]
 ) -> None:
     ping = encode_frame(PING, b"")
-    parts = [SUBSCRIBED, *DELIVERIES]
+    parts = [SUBSCRIBED, *cut(transcript)]
     stream = b"".join(part + ping * (number in pinged) for number, part in enumerate(parts))
-    follower, wire = follow(stream, {cut for cut in cuts if cut < len(stream)})
+    follower, wire = follow(stream, {each for each in cuts if each < len(stream)}, transcript)
     assert (follower.count, follower.position) == (12, Position("e", 12))
     assert wire.pong_count == len(pinged)
     assert follower.size_bytes == len(stream)
@@ -91,7 +105,15 @@ async def test_it_notices_what_is_not_as_it_should_be(
     deliveries: list[bytes], found: tuple[int, int, int]
 ) -> None:
     stream = SUBSCRIBED + b"".join(deliveries)
-    for cut in range(1, len(stream)):
-        follower, _ = follow(stream, {cut})
+    for at in range(1, len(stream)):
+        follower, _ = follow(stream, {at})
         assert (follower.missing_count, follower.repeated_count, follower.gap_count) == found
         assert follower.position == Position("e", 12)
+
+
+@pytest.mark.parametrize("transcript", [SHORT, LONG], ids=["short", "long"])
+async def test_only_what_comes_with_the_reply_is_looked_at_closely(transcript: Transcript) -> None:
+    stream = SUBSCRIBED + transcript.bytes
+    for first in range(len(SUBSCRIBED), len(SUBSCRIBED) + transcript.ends[2]):
+        follower, _ = follow(stream, {first}, transcript)
+        assert (follower.count, follower.walked_bytes) == (12, first)
