@@ -21,6 +21,7 @@ from gateway.config_sources import format_config, load_config
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import configure_logging
 from gateway.terminal import Exit, say
+from protocol.frames import IS_COMPILED
 
 # What only some commands need is imported where they need it: the others start in half the time,
 # and Ctrl-C meanwhile finds `main` to catch it.
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = build_parser()
         arguments = parser.parse_args(argv)
         if arguments.version:
-            print(f"gateway {_find_version()}", flush=True)
+            form = "compiled" if IS_COMPILED else "plain"
+            print(f"gateway {_find_version()} ({form} frames)", flush=True)
             return Exit.OK
         if arguments.command is None:
             parser.print_help(sys.stderr)

@@ -13,6 +13,7 @@ import tomllib
 import pytest
 
 from gateway.arguments import build_parser
+from protocol.frames import IS_COMPILED
 
 # --- serve --------------------------------------------------------------------------------------
 
@@ -172,7 +173,8 @@ def test_the_module_runs_as_the_command_does(commands):
     command = [sys.executable, "-m", "gateway", "--version"]
     as_module = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert as_module == commands.run("--version")[1]
-    assert re.fullmatch(r"gateway \d+\.\d+\.\d+\n", as_module)
+    form = "compiled" if IS_COMPILED else "plain"
+    assert re.fullmatch(rf"gateway \d+\.\d+\.\d+ \({form} frames\)\n", as_module)
 
 
 @pytest.mark.parametrize("command", ["serve", "publish", "subscribe", "config"])
