@@ -47,16 +47,14 @@ class Position(NamedTuple):
 
 def encode_cursor(positions: Mapping[str, Position]) -> str:
     """Return the cursor that holds positions, by channel name, in their order."""
-    body = bytearray((VERSION,))
+    pieces = [_SMALL[VERSION]]
     epoch_before = None
     for channel, (epoch, offset) in positions.items():
         name = channel.encode()
-        body += _encode_varint(len(name))
-        body += name
-        body += _SAME_EPOCH if epoch == epoch_before else _encode_epoch(epoch)
-        body += _encode_varint(offset)
+        packed_epoch = _SAME_EPOCH if epoch == epoch_before else _encode_epoch(epoch)
+        pieces += (_encode_varint(len(name)), name, packed_epoch, _encode_varint(offset))
         epoch_before = epoch
-    return _seal(body)
+    return _seal(b"".join(pieces))
 
 
 def decode_cursor(cursor: str) -> dict[str, Position]:
@@ -97,7 +95,7 @@ def decode_member_cursor(cursor: str) -> MemberKey:
     return after
 
 
-def _seal(body: bytes | bytearray) -> str:
+def _seal(body: bytes) -> str:
     whole = body + crc32(body).to_bytes(4, "big")
     text = binascii.b2a_base64(whole, newline=False).translate(_TO_BASE64URL)
     return text.rstrip(b"=").decode()

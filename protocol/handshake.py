@@ -65,8 +65,8 @@ def judge(method: str, version: tuple[int, int], headers: Headers) -> Accepted |
     keys = headers.getall(_KEY, ())
     if len(keys) != 1 or not KEY.fullmatch(keys[0]):
         return Refused(400, "the Sec-WebSocket-Key is not 16 bytes in base64")
-    protocols = tuple(_list(headers.getall(_PROTOCOL, ())))
-    if not all(map(TOKEN.fullmatch, protocols)):
+    protocols = tuple(_list(headers.getall(_PROTOCOL))) if _PROTOCOL in headers else ()
+    if protocols and not all(map(TOKEN.fullmatch, protocols)):
         return Refused(400, "the Sec-WebSocket-Protocol is not a list of tokens")
     return Accepted(keys[0], protocols, tuple(headers.getall(_EXTENSIONS, ())))
 
