@@ -104,12 +104,14 @@ class LoadConnection(asyncio.BufferedProtocol):
         self._read += self.buffer[:nbytes]
         _, marker, rest = self._read.partition(self._opening.marker)
         agreement = self._opening.agreement
-        if marker and agreement.lower() not in self._read.lower():
+        if self._is_refused:
+            self._fail(f"the target answered {self._read[:200]!r}")
+        elif marker and agreement.lower() not in self._read.lower():
             self._fail(f"the target did not agree to {agreement.decode()}")
         elif marker:
             self._be_open()
             self.begin(rest)
-        elif len(self._read) > _MAX_OPENING_BYTES or self._is_refused:
+        elif len(self._read) > _MAX_OPENING_BYTES:
             self._fail(f"the target answered {self._read[:200]!r}")
         elif self._opening.second and b"\r\n\r\n" in self._read:
             self.asyncio_transport.write(self._opening.second)

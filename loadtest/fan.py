@@ -49,7 +49,12 @@ def add_fan_arguments(parser: argparse.ArgumentParser, defaults: FanOptions) -> 
     add("--channels", type=read_count, default=1, help="default: %(default)s")
     add("--subscribers", type=read_count, default=count, help="of each; default: %(default)s")
     add("--in-flight", type=read_count, default=1, help="published at once; default: %(default)s")
-    add("--bytes", type=read_count, default=64, help="data of each; default: %(default)s")
+    add(
+        "--bytes",
+        type=read_count,
+        default=64,
+        help="data of each, 12 at the least; default: %(default)s",
+    )
     add("--rate", type=read_number, help="publications per second, whatever arrives")
 
 
