@@ -136,6 +136,7 @@ def _read_file(path: Path) -> Iterator[Setting]:
             _find_section(section, source)
             message = f"expected a table, as in `[{section}]`"
             raise ConfigError(message, path=f"$.{section}", source=source)
+        _find_section(section, source)  # also of a table in which nothing is set
         for field, value in table.items():
             yield Setting(source, section, field, value, is_textual=False)
 

@@ -105,6 +105,7 @@ def test_variables_that_are_no_settings_are_left_alone(name):
         ("[server]\nprot = 1", "$.server.prot", "unknown field `prot`; did you mean `port`?"),
         ("[sse]\nx = 1", "$.sse.x", "unknown field `x`; there are retry_ms"),
         ("[servers]\nport = 1", "$.servers", "unknown section `servers`; did you mean `server`?"),
+        ("[nonsense]", "$.nonsense", "unknown section `nonsense`"),
         ("port = 1", "$.port", "`port` belongs under `[server]`"),
         ("max_channels = 1", "$.max_channels", "under `[channels]` or `[longpoll]`"),
         ("prt = 1", "$.prt", "unknown section `prt`"),
