@@ -228,14 +228,15 @@ class RequestDecoder:
 
     def _feed_head(self, data: bytes, start: int, events: list[Event]) -> int:
         """Add the event of a head that data completes; return how far data is read then."""
-        kept = self._kept
+        kept, limits = self._kept, self._limits
         if kept == _CR if kept else data[start] in _CRLF:
             return self._skip_empty_lines(data, start)
         end = find_end(_EMPTY_LINE, kept, data, start)
         stop = end if end >= 0 else len(data)
         piece = data[start:stop]
         wire = kept + piece
-        if len(wire) > self._limits.max_line_bytes:
+        size = len(wire)
+        if size > limits.max_line_bytes:
             self._check_size(wire, len(kept))
         offers_upgrade = self._judge_head(wire, piece)
         if end < 0:
@@ -244,8 +245,8 @@ class RequestDecoder:
         self._kept = b""
         self._empty_bytes = 0
         fields = self._message.fields
-        if len(wire) > self._limits.max_field_bytes or len(fields) > self._limits.max_fields_count:
-            self._limits.check_fields(len(wire), fields)
+        if size > limits.max_field_bytes or len(fields) > limits.max_fields_count:
+            limits.check_fields(size, fields)
         head = read_head(wire, fields)
         events.append(head)
         self._has_upgrade = head.upgrade or head.method == "CONNECT"

@@ -146,7 +146,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_last(self) -> bool:
         """Whether the connection closes after the request in hand, whatever its peer wants."""
-        return self.conversation is None or self.conversation.is_last
+        conversation = self.conversation
+        return conversation is None or conversation.is_last
 
     @property
     def sweeps(self) -> Sweeps:
@@ -186,8 +187,9 @@ class Connection(asyncio.Protocol):
 
     def finish(self, keep_alive: bool) -> None:
         """Go on after a handler has ended."""
-        if self.conversation is not None:
-            self.conversation.finish(keep_alive)
+        conversation = self.conversation
+        if conversation is not None:
+            conversation.finish(keep_alive)
             if self._feed is _drop:
                 self._end()
             elif self.receiver is not None:

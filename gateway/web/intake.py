@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from protocol.http1 import Event, HeadLimits, RequestDecoder, Upgrade
+from protocol.http1 import EndOfRequest, Event, HeadLimits, RequestDecoder, Upgrade
 
 # So much is parsed at a time, and of it no more than one request: what is pipelined behind it would
 # grow many times over. It is also the size of a TLS record.
@@ -58,8 +58,9 @@ class Intake:
         self.unparsed_bytes -= parsed_bytes
         if not self.unparsed_bytes:
             self._unparsed = b""
-        self._is_between_requests = self._decoder.is_idle
-        if events and type(last := events[-1]) is Upgrade:
+        last = events[-1] if events else None
+        self._is_between_requests = type(last) is EndOfRequest or self._decoder.is_idle
+        if type(last) is Upgrade:
             events.pop()
             self._unparsed = last.tail + self.take_unparsed()
             self.unparsed_bytes = len(self._unparsed)

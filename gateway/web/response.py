@@ -22,6 +22,7 @@ from gateway.web.stream_response import BYTES, BytesLike, StreamResponse
 from protocol.http1 import HTTP_11
 
 _MISSING: Final = object()
+_PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 _LONG: Final = " " * (MAX_KEPT_CHARACTERS + 1)
 
 
@@ -81,6 +82,10 @@ class Response(StreamResponse):
         if CONTENT_TYPE in self._headers:
             self.text = text
             return
+        if content_type is None and charset is None:
+            self._headers[CONTENT_TYPE] = _PLAIN_TEXT
+            self._body = text.encode()
+            return
         charset = charset or "utf-8"
         self._headers[CONTENT_TYPE] = f"{content_type or 'text/plain'}; charset={charset}"
         self._body = text.encode(charset)
@@ -101,7 +106,7 @@ class Response(StreamResponse):
             self._body = body
         elif isinstance(body, str):
             self._body = body.encode()
-            self._headers.setdefault(CONTENT_TYPE, "text/plain; charset=utf-8")
+            self._headers.setdefault(CONTENT_TYPE, _PLAIN_TEXT)
         elif isinstance(body, memoryview | io.BytesIO):
             self._body = body.read() if isinstance(body, io.BytesIO) else bytes(body)
             self._headers.setdefault(CONTENT_TYPE, DEFAULT_CONTENT_TYPE)

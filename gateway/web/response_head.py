@@ -86,7 +86,10 @@ class ResponseHead:
         self, *, status: int = 200, reason: str | None = None, headers: Headers | None = None
     ) -> None:
         self._headers: CIMultiDict[str] = CIMultiDict() if headers is None else CIMultiDict(headers)
-        self._change_status(status, reason)
+        if status == 200 and reason is None:  # most are
+            self._status, self._reason = 200, "OK"
+        else:
+            self._change_status(status, reason)
 
     @property
     def status(self) -> int:
