@@ -20,7 +20,7 @@ try:
 except ImportError:  # run by hand
     BuildHookInterface = object
 
-# mypyc makes use of the annotations that are there; Cython without types beside the source was slower.
+# mypyc uses the annotations that are there; Cython, without types of its own, was slower.
 REQUIREMENTS = ["mypy[mypyc]>=1.14", "setuptools>=77"]
 PACKAGE = "protocol"
 MODULES = ["protocol/frames.py", "protocol/websocket.py"]
