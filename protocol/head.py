@@ -134,10 +134,12 @@ def read_head(wire: bytes, headers: CIMultiDict[str]) -> RequestHead:
     Raises HTTPError for a version, a target, a Host, a framing or an expectation that is not to be
     obeyed.
     """
-    line = wire.split(b" ", 2)
-    version = _VERSIONS.get(line[-1][:10])
-    if version is None:
-        raise _refuse_line(wire)
+    line = wire[: wire.find(b"\n") + 1].split(b" ")
+    version = _VERSIONS.get(line[-1])
+    if version is None:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
+        raise HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
+    if len(line) != 3 or not line[1]:  # RFC 9112 section 3: being lenient can lead to smuggling
+        raise HTTPError(400, "There is more than one space in a row in the request line")
     method, target = _METHODS[line[0]], line[1].decode()
     if target[0] != "/" or "#" in target or method == "CONNECT":
         _check_target(method, target)
@@ -163,15 +165,6 @@ def read_head(wire: bytes, headers: CIMultiDict[str]) -> RequestHead:
         is_chunked,
         _EXPECT in headers and _expects_continue(version, headers),
     )
-
-
-def _refuse_line(wire: bytes) -> HTTPError:
-    """Return what is wrong with a request line, which llhttp has nothing against."""
-    version = wire[: wire.find(b"\n") + 1].rpartition(b" ")[2]
-    if version not in _VERSIONS:  # llhttp knows 0.9, 2.0, RTSP and ICE, too
-        return HTTPError(505, "The version is neither HTTP/1.1 nor HTTP/1.0")
-    # RFC 9112 section 3: lenient parsing can result in request smuggling.
-    return HTTPError(400, "There is more than one space in a row in the request line")
 
 
 def _check_host(version: HttpVersion, headers: CIMultiDict[str]) -> None:

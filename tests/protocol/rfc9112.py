@@ -78,6 +78,7 @@ MALFORMED = {
     "scheme without an authority": (GET.replace(b"/ ", b"http:b ", 1), 400),
     "more than an asterisk": (b"OPTIONS *a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "user to CONNECT": (GET.replace(b"GET /", b"CONNECT u@b:80"), 400),
+    "no target to CONNECT": (GET.replace(b"GET /", b"CONNECT "), 400),
     "absolute target to CONNECT": (GET.replace(b"GET /", b"CONNECT http://b:80"), 400),
     "large port to CONNECT": (GET.replace(b"GET /", b"CONNECT b:65536"), 400),
     "absolute target with a user and a bracket": (GET.replace(b"/ ", b"http://)]@a ", 1), 400),
@@ -88,6 +89,7 @@ MALFORMED = {
     # RFC 9110 section 2.5 and 15.6.6: versions.
     "no version": (b"GET /\r\n\r\n", 505),
     "no version, and more behind it": (b"GET /\n\r\na: b\r\n\r\n", 505),
+    "no version, but one in a field": (b"GET /x\r\nA: HTTP/1.1\r\nHost: a\r\n\r\n", 505),
     "HTTP/0.9": (GET.replace(b"1.1", b"0.9"), 505),
     "HTTP/1.2": (GET.replace(b"1.1", b"1.2"), 505),
     "HTTP/2.0": (GET.replace(b"1.1", b"2.0"), 505),
