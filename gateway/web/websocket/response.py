@@ -20,7 +20,7 @@ from gateway.web.exceptions import (
 from gateway.web.flow import WRITES_PER_TURN, PeerLeft
 from gateway.web.request import BaseRequest
 from gateway.web.seams import Answerable
-from gateway.web.stream_response import StreamResponse
+from gateway.web.stream_response import BytesLike, StreamResponse
 from gateway.web.websocket.connection import CLOSE_TIMEOUT_S, WebSocketConnection
 from gateway.web.websocket.inbox import MAX_INBOX_BYTES, Inbox
 from gateway.web.websocket.message import (
@@ -281,7 +281,7 @@ class WebSocketResponse(StreamResponse):
         await self._send(TEXT, dumps(data), compress)
 
     async def send_frame(
-        self, message: bytes, opcode: WSMsgType, compress: int | None = None
+        self, message: BytesLike, opcode: WSMsgType, compress: int | None = None
     ) -> None:
         """Send message, encoded already, as TEXT, BINARY, PING or PONG; ValueError for others."""
         if opcode not in SENDABLE_TYPES:
@@ -290,11 +290,11 @@ class WebSocketResponse(StreamResponse):
             raise TypeError("a frame is sent as bytes")
         await self._send(opcode, message, compress)
 
-    async def ping(self, message: bytes | str = b"") -> None:
+    async def ping(self, message: BytesLike | str = b"") -> None:
         """Send a ping; ValueError above 125 bytes."""
         await self._send(PING, message.encode() if isinstance(message, str) else message)
 
-    async def pong(self, message: bytes | str = b"") -> None:
+    async def pong(self, message: BytesLike | str = b"") -> None:
         """Send a pong; ValueError above 125 bytes."""
         await self._send(PONG, message.encode() if isinstance(message, str) else message)
 
@@ -340,8 +340,10 @@ class WebSocketResponse(StreamResponse):
             raise RuntimeError("Call .prepare() first")
         return self._connection
 
-    async def _send(self, opcode: int, payload: bytes, compress: int | None = 0) -> None:
+    async def _send(self, opcode: int, payload: BytesLike, compress: int | None = 0) -> None:
         """Send one frame, in its place among those that are compressed."""
+        if not isinstance(payload, bytes):  # which compiled frames insist on
+            payload = bytes(memoryview(payload))
         if self._outbox is not None and opcode <= BINARY:
             sending = self._outbox.send(opcode, payload, is_deflated=compress != 0)
             self._undrained_bytes += await sending

@@ -141,6 +141,19 @@ async def test_pings_of_the_handler_reach_the_peer():
         assert await peer.read(8) == b"\x89\x00\x89\x01a\x8a\x01b"
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_frames_are_sent_from_whatever_holds_bytes(kind):
+    async with raw_opened() as (websocket, peer):
+        await websocket.ping(kind(b"a"))
+        await websocket.pong(kind(b"b"))
+        await websocket.send_frame(kind(b"c"), WSMsgType.TEXT)
+        await websocket.send_json_bytes(None, dumps=lambda _: kind(b"d"))
+        assert await peer.read(12) == b"\x89\x01a\x8a\x01b\x81\x01c\x81\x01d"
+        for message in ("5", 5, None):
+            with pytest.raises(TypeError):
+                await websocket.send_frame(message, WSMsgType.BINARY)
+
+
 async def test_with_autoping_off_the_handler_sees_pings_and_pongs():
     async with opened(autoping=False) as (websocket, peer):
         waiting = await peer.ping(b"a")
