@@ -25,7 +25,7 @@ async def test_who_answers_pings_is_kept_and_what_that_costs_is_told(
     result = await running
     assert result.figure("pings") == 30
     assert result.figure("memory per connection") is not None
-    assert result.figure("server CPU") is not None  # may be 0: the kernel counts in ticks
+    assert (result.figure("server CPU") or 0) > 0
     assert result.faults == {"lost connections": 0}
 
 
