@@ -16,7 +16,7 @@ class Sample(msgspec.Struct, frozen=True, tag="sample"):
 
 
 class Recorder:
-    """Counters and latencies of one worker.
+    """Counters and latencies of one worker, and its CPU.
 
     counts may be added to directly; latency is replaced by take(), so it is never kept by others.
     """
@@ -31,6 +31,10 @@ class Recorder:
     def add(self, name: str, count: int = 1) -> None:
         """Add count to the counter of that name."""
         self.counts[name] = self.counts.get(name, 0) + count
+
+    def add_cpu(self, seconds: float) -> None:
+        """Add what a process used that loads the target for this one."""
+        self._cpu_s -= seconds
 
     def take(self) -> Sample:
         """Return what was recorded since the last call, and begin anew."""

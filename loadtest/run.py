@@ -20,8 +20,7 @@ from loadtest.result import Figure, Point, Result
 from loadtest.scenario import OWN_GATEWAY, Scenario, ServerUse, Totals
 from loadtest.worker import load_scenario
 
-# A second of a driver that has less than this left of its core may be the driver's, not the
-# server's.
+# Where a worker used more than this of its core, the rate may be its own limit, not the server's.
 _BUSY_SHARE: Final = 0.9
 _TICK_S: Final = 1.0
 

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import math
 import re
+import resource
 import shutil
 from collections.abc import Mapping
 from typing import Final
@@ -85,6 +86,8 @@ class Share:
             *self._command(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         output, _ = await self._process.communicate()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)  # it is the only one
+        self._recorder.add_cpu(used.ru_utime + used.ru_stime)
         self._take(output.decode(errors="replace"))
 
     async def close(self) -> None:

@@ -25,6 +25,13 @@ def test_the_cpu_of_samples_adds_up_to_what_was_used() -> None:
     assert second.cpu_s < first.cpu_s
 
 
+def test_the_cpu_of_a_process_that_helps_counts_as_its_own() -> None:
+    recorder = Recorder()
+    recorder.add_cpu(60.0)
+    assert recorder.take().cpu_s >= 60.0
+    assert recorder.take().cpu_s < 60.0
+
+
 def test_the_clock_does_not_go_back() -> None:
     times = [now_us() for _ in range(100)]
     assert times == sorted(times)

@@ -54,6 +54,7 @@ async def test_requests_are_counted_as_wrk_does(
     result = await run(Plan("wrk", f"http://{await listen(answer)}/", {"connections": 3}, 1.0))
     count = result.figure("requests")
     assert count
+    assert (result.figure("driver CPU") or 0) > 0.05  # what wrk used, which Python waits for
     assert result.faults == {"failed": 0, "wrong": count if is_wrong else 0}
 
 
