@@ -81,11 +81,12 @@ class Follower:
 
     def hear(self) -> None:
         """Have on_round called for all that was told until now."""
-        told = None
-        with contextlib.suppress(BlockingIOError):
+        try:
             told = self._leader.recv(_READ_BYTES)
-        if told is None:
+        except BlockingIOError:
             return
+        except ConnectionResetError:  # it has ended without hearing all
+            told = b""
         if not told:
             asyncio.get_running_loop().remove_reader(self._leader)
             self.is_over.set()

@@ -71,6 +71,17 @@ async def test_all_hear_that_it_is_over_behind_the_last_round() -> None:
     assert rounds == [(5, 64)] * 2
 
 
+async def test_it_is_over_also_where_the_leader_has_not_heard_all() -> None:
+    leader, followers, _ = make_team()
+    for follower in followers:
+        follower.tell_arrived()
+    leader.close()
+    for follower in followers:
+        async with asyncio.timeout(20):
+            await follower.is_over.wait()
+        follower.close()
+
+
 async def test_a_worker_that_is_gone_is_told_nothing() -> None:
     leader, followers, rounds = make_team()
     followers[0].close()
