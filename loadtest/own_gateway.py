@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.errors import LoadError
-from loadtest.serving import find_free_port
+from loadtest.serving import become_server, find_free_port
 
 _PATIENCE_S: Final = 20.0
 _POLL_S: Final = 0.02
@@ -47,6 +47,7 @@ class OwnGateway:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the tool, which stops it at its end
+                preexec_fn=become_server,
             )
         for _ in range(int(_PATIENCE_S / _POLL_S)):
             if self._process.returncode is not None:

@@ -52,7 +52,7 @@ async def serve(
             stderr=written,
             env={**os.environ, **environment},
             start_new_session=True,  # Ctrl-C is for the tool, which ends the server at its end
-            preexec_fn=partial(_prepare, cpus),
+            preexec_fn=partial(become_server, cpus),
         )
         try:
             await _wait_listening(process, port)
@@ -98,7 +98,7 @@ def find_free_port() -> int:
         return port
 
 
-def _prepare(cpus: Sequence[int]) -> None:
+def become_server(cpus: Sequence[int] = ()) -> None:
     """Make this process, which is to become a server, one that ends with the tool, on cpus.
 
     It may open many files, and has none that the tool itself was given, such as a lock, which
