@@ -11,8 +11,21 @@ from loadtest.report.saved import Saved, save
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --json and --html to parser."""
     add = parser.add_argument_group("output").add_argument
-    add("--json", metavar="FILE", type=Path, help="save it for `python -m loadtest report`, too")
-    add("--html", metavar="FILE", type=Path, help="write a page with plots, too")
+    add(
+        "--json",
+        metavar="FILE",
+        type=_read_file,
+        help="save it for `python -m loadtest report`, too",
+    )
+    add("--html", metavar="FILE", type=_read_file, help="write a page with plots, too")
+
+
+def _read_file(text: str) -> Path:
+    """Return a path, so that no run is lost for the want of its folder."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, got {text!r}")
+    return path
 
 
 def write(saved: Sequence[Saved], arguments: argparse.Namespace) -> None:
