@@ -17,6 +17,7 @@ import msgspec
 from loadtest.connection import LoadConnection, connect, connect_all, parse_target
 from loadtest.deliveries import Deliveries, Log
 from loadtest.dialects import Dialect
+from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.payload import Payload
@@ -106,6 +107,11 @@ class Fan:
         stall: Callable[[str], LoadConnection] | None = None,
         stalled: int = 0,
     ) -> None:
+        if 0 < options.subscribers * stalled < 100:
+            raise LoadError(
+                f"{stalled} percent of {options.subscribers} subscribers of a channel are nobody;"
+                " --stalled or --subscribers must be more"
+            )
         self._job = job
         self._options = options
         self._recorder = recorder

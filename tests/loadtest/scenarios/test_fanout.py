@@ -150,3 +150,8 @@ async def test_a_hub_that_repeats_is_found_out(
 ) -> None:
     counts = await fan_out_here(await listen(make_hub(2)), monkeypatch)
     assert counts == {"publications": 10, "deliveries": 20, "surplus": 18, "missing": 0}
+
+
+async def test_a_share_of_stalled_readers_that_is_nobody_is_refused(target: str) -> None:
+    with pytest.raises(LoadError, match="5 percent of 10 subscribers of a channel are nobody"):
+        await fan_out_briefly(target, channels=100, subscribers=10, stalled=5)
