@@ -170,6 +170,7 @@ class Share:
             await connect(self._target, visitor, number)
             await self._subscribe(visitor)
         except LoadError:
+            visitor.abort()
             self._recorder.add("failed visits")
             await asyncio.sleep(_RETRY_S)
             return None

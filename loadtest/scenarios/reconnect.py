@@ -122,7 +122,7 @@ class _Subscriber(Subscriber):
     def lost(self) -> None:
         """Come back."""
         super().lost()
-        self._share.come_back(self._number)
+        self._share.come_back(self._number, self)
 
 
 class Share:
@@ -183,8 +183,10 @@ class Share:
         await self._gateway.stop()
         self._folder.cleanup()
 
-    def come_back(self, number: int) -> None:
-        """Have the subscriber of that number, whose connection is lost, come back."""
+    def come_back(self, number: int, lost: Subscriber) -> None:
+        """Have the subscriber of that number come back, unless it is at that: lost got nowhere."""
+        if lost is not self._subscribers[number]:
+            return
         self._away.add(number)
         self._start(self._come_back(number))
 
@@ -235,6 +237,7 @@ class Share:
                 await connect(self._target, subscriber, number)
                 await self._subscribe(subscriber)
             except LoadError:
+                subscriber.abort()
                 self.recorder.add("failed")
                 await asyncio.sleep(_RETRY_S)
                 continue

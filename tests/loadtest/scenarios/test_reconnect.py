@@ -1,11 +1,17 @@
 """Reconnect storms with a real gateway, which is restarted."""
 
+import asyncio
+
 import pytest
 
+from loadtest.connection import parse_target
 from loadtest.errors import LoadError
+from loadtest.job import Job
+from loadtest.recorder import Recorder
 from loadtest.run import Plan, run
 from loadtest.scenario import OWN_GATEWAY
 from loadtest.scenarios import reconnect
+from loadtest.subscriber import Subscriber
 from protocol.cursor import Position
 
 NO_FAULTS = {"missing": 0, "repeated": 0, "stayed away": 0, "gaps though logs are kept": 0}
@@ -34,6 +40,14 @@ async def test_what_is_kept_on_disk_outlives_a_kill() -> None:
 async def test_another_target_cannot_be_restarted(target: str) -> None:
     with pytest.raises(LoadError, match="no --target"):
         await run(Plan("reconnect", target, {}))
+
+
+async def test_a_connection_that_got_nowhere_comes_back_no_second_time() -> None:
+    job = Job("reconnect", OWN_GATEWAY, "gateway", "k", 0.0, {"subscribers": 1})
+    share = reconnect.Share(job, Recorder())
+    share.come_back(0, Subscriber(parse_target("ws://127.0.0.1/ws")))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await share.close()
 
 
 @pytest.mark.parametrize(
