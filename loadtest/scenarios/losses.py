@@ -144,7 +144,7 @@ class Share:
 
     def __init__(self, job: Job, recorder: Recorder) -> None:
         if job.workers > 1:
-            raise LoadError("losses runs in a single worker")
+            raise LoadError("losses runs in a single worker: leave --workers out")
         self._job = job
         self._options = options = job.read_options(Options)
         self._recorder = recorder

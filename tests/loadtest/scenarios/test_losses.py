@@ -82,5 +82,5 @@ async def test_a_target_that_is_no_gateway_is_told_at_once() -> None:
 
 
 async def test_it_is_a_single_worker_that_knows_of_all() -> None:
-    with pytest.raises(LoadError, match="single worker"):
+    with pytest.raises(LoadError, match="leave --workers out"):
         await run(Plan("losses", OWN_GATEWAY, OPTIONS, workers=2))
