@@ -35,7 +35,8 @@ class Target(NamedTuple):
     @property
     def authority(self) -> str:
         """What a Host header says."""
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 def parse_target(url: str, default_path: str = "/ws") -> Target:
@@ -140,8 +141,8 @@ class LoadConnection(asyncio.BufferedProtocol):
 
     @property
     def _is_refused(self) -> bool:
-        answer = self._read[:12]
-        return not (b"HTTP/1.1 101".startswith(answer) or b"HTTP/1.1 200".startswith(answer))
+        wanted = b"HTTP/1.1 101" if self._opening.is_upgrade else b"HTTP/1.1 200"
+        return not wanted.startswith(self._read[: len(wanted)])
 
     def _be_open(self) -> None:
         assert self.opened is not None

@@ -34,6 +34,11 @@ class Opening(NamedTuple):
     agreement: bytes = b""
     second: bytes = b""
 
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether the request asks for a WebSocket."""
+        return b"\r\nUpgrade: websocket\r\n" in self.request
+
 
 class Dialect(Protocol):
     """How one kind of server is spoken to, over WebSocket where it can be; path is the target's.

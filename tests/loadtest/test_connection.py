@@ -6,11 +6,11 @@ import socket
 import pytest
 
 from loadtest.connection import LoadConnection, connect, connect_all, parse_target
-from loadtest.dialects import Opening
+from loadtest.dialects import Opening, upgrade
 from loadtest.errors import LoadError, Unreachable
 from tests.loadtest.conftest import Listen
 
-OPENING = Opening(b"hello\n", b"READY")
+OPENING = Opening(upgrade("/ws", "host"), b"READY")
 OK = b"HTTP/1.1 101 Switching Protocols\r\n"
 
 
@@ -58,6 +58,11 @@ def test_a_url_says_where_connections_go(url: str, parts: tuple[str, int, str]) 
     assert parse_target(url)[:3] == parts
 
 
+def test_a_host_header_has_an_address_of_ipv6_in_brackets() -> None:
+    assert parse_target("ws://[::1]:8080/ws").authority == "[::1]:8080"
+    assert parse_target("ws://host").authority == "host:80"
+
+
 def test_a_scenario_has_a_default_path_of_its_own() -> None:
     assert parse_target("http://host", "/").path == "/"
 
@@ -84,6 +89,12 @@ async def test_what_comes_behind_the_marker_is_given_to_who_wants_it() -> None:
 async def test_an_answer_of_another_kind_is_quoted(listen: Listen) -> None:
     target = parse_target(await serve(listen, b"HTTP/1.1 503 Service Unavailable\r\n\r\n"))
     with pytest.raises(LoadError, match=r"answered b'HTTP/1\.1 503 Service Unavailable"):
+        await connect(target, Noting())
+
+
+async def test_a_page_is_no_upgrade(listen: Listen) -> None:
+    target = parse_target(await serve(listen, b"HTTP/1.1 200 OK\r\nREADY"))
+    with pytest.raises(LoadError, match=r"answered b'HTTP/1\.1 200 OK"):
         await connect(target, Noting())
 
 

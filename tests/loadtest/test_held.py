@@ -2,11 +2,12 @@
 
 import pytest
 
-from loadtest.dialects import Opening
+from loadtest.dialects import Opening, upgrade
 from loadtest.held import HeldConnection
 from protocol.frames import CLOSE, PING, TEXT, encode_frame
 
-MARKER = b"\r\n\r\n"
+OPENING = Opening(upgrade("/", "host"), b"\r\n\r\n")
+ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
 
 class Wire:
@@ -29,12 +30,12 @@ class Wire:
 def hold(*pieces: bytes) -> tuple[Wire, int]:
     """Return the wire and the number of pings of a connection that has received pieces."""
     wire, pings = Wire(), []
-    connection = HeldConnection(Opening(b"hello", MARKER), lambda: pings.append(1))
+    connection = HeldConnection(OPENING, lambda: pings.append(1))
     connection.connection_made(wire)  # type: ignore[arg-type]
-    for piece in (MARKER, *pieces):
+    for piece in (ANSWER, *pieces):
         connection.get_buffer(-1)[: len(piece)] = piece
         connection.buffer_updated(len(piece))
-    assert wire.written.pop(0) == b"hello"
+    assert wire.written.pop(0) == OPENING.request
     return wire, len(pings)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from loadtest.connection import LoadConnection
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import EVENT_DIALECTS, Opening
+from loadtest.dialects import EVENT_DIALECTS, Opening, upgrade
 from loadtest.errors import LoadError
 from loadtest.receivers import EventReceiver, PublishingConnection, Receiver
 from loadtest.recorder import Recorder
@@ -153,7 +153,7 @@ async def test_a_publisher_answers_pings_and_hears_refusals() -> None:
         (b"\x81\x05Hello", None),
     ):
         books = Deliveries(Recorder())
-        opening = Opening(b"Upgrade: websocket", b"\r\n\r\n")
+        opening = Opening(upgrade("/", "host"), b"\r\n\r\n")
         publisher, sink = PublishingConnection(opening, books), Sink()
         publisher.connection_made(sink)
         feed(publisher, b"HTTP/1.1 101 Switching Protocols\r\n\r\n", PING, wire)
@@ -194,14 +194,14 @@ async def test_deliveries_that_share_a_frame_are_counted_by_what_each_has_once()
 
 
 async def test_what_a_server_wants_second_is_sent_once_it_has_answered() -> None:
-    opening = Opening(b"upgrade", b"subscribed", second=b"subscribe")
+    opening = Opening(upgrade("/", "host"), b"subscribed", second=b"subscribe")
     connection, sink = LoadConnection(opening), Sink()
     connection.connection_made(sink)
     feed(connection, b"HTTP/1.1 101 Switching\r\n\r")
-    assert sink.written == b"upgrade"
+    assert sink.written == opening.request
     feed(connection, b"\n")
     feed(connection, b"connected")
-    assert sink.written == b"upgradesubscribe"
+    assert sink.written == opening.request + b"subscribe"
     assert connection.opened is not None
     feed(connection, b"subscribed")
     assert connection.opened is None
