@@ -18,6 +18,8 @@ _OPENING_COUNT: Final = 64
 _PORTS_OF_ADDRESS: Final = 20_000
 # A connection that is not open after this long is not going to be: some servers answer nothing.
 _PATIENCE_S: Final = 20.0
+# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
+STALLED_RECEIVE_BYTES: Final = 4096
 # SO_LINGER on, with a time of 0: closing resets the connection.
 _RESET: Final = struct.pack("ii", 1, 0)
 # As much as is read at once; one buffer serves all connections of a process.

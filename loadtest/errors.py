@@ -1,6 +1,12 @@
 """What can keep a run from measuring anything."""
 
 import errno
+from typing import Final
+
+RATE_LIMITED: Final = (
+    "the target limits how much its clients publish; for this scenario start it with"
+    " GATEWAY_SESSION__COMMANDS_PER_S=0 GATEWAY_SESSION__BYTES_PER_S=0"
+)
 
 
 class LoadError(Exception):

@@ -1,14 +1,7 @@
 """A client of this gateway that publishes, and waits for what it is answered."""
 
-from typing import Final
-
-from loadtest.errors import LoadError
+from loadtest.errors import RATE_LIMITED, LoadError
 from loadtest.subscriber import Subscriber
-
-_RATE_LIMITED: Final = (
-    "the target limits how much its clients publish; for this scenario start it with"
-    " GATEWAY_SESSION__COMMANDS_PER_S=0 GATEWAY_SESSION__BYTES_PER_S=0"
-)
 
 
 class Publisher(Subscriber):
@@ -28,7 +21,7 @@ class Publisher(Subscriber):
             reply = await self.wait_reply("published", "error")
             code = reply.get("code")
             if code == "rate_limited":
-                raise LoadError(_RATE_LIMITED)
+                raise LoadError(RATE_LIMITED)
             if code not in (None, "overloaded"):
                 raise LoadError(f"the target refused to publish: {code}: {reply.get('message')}")
             refused_count += code is not None

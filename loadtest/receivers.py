@@ -7,20 +7,14 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from loadtest.connection import LoadConnection
+from loadtest.connection import STALLED_RECEIVE_BYTES, LoadConnection
 from loadtest.deliveries import Deliveries, Log
 from loadtest.dialects import MASKING_KEY, EventDialect, Opening
+from loadtest.errors import RATE_LIMITED
 from loadtest.wire import EventWalker, ServerFrame, ServerFrameDecoder, WireError, describe_close
 from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
 
-# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
-_STALLED_RECEIVE_BYTES: Final = 4096
-
 _FAILED_REQUEST: Final = re.compile(rb"HTTP/1\.1 [45][^\r]+")
-_RATE_LIMITED: Final = (
-    "the target limits how much its clients publish; for this scenario start it with"
-    " GATEWAY_SESSION__COMMANDS_PER_S=0 GATEWAY_SESSION__BYTES_PER_S=0"
-)
 
 
 class Walker(Protocol):
@@ -179,7 +173,7 @@ class StalledReceiver(LoadConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have the kernel take as little as it can."""
         sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALLED_RECEIVE_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_RECEIVE_BYTES)
         super().connection_made(transport)
 
     def take(self, nbytes: int) -> None:
@@ -199,7 +193,7 @@ class PublishingConnection(LoadConnection):
         super().__init__(opening)
         self._deliveries = deliveries
         self._decoder = ServerFrameDecoder()
-        self._is_upgraded = b"Upgrade: websocket" in opening.request
+        self._is_upgraded = opening.is_upgrade
 
     def take(self, nbytes: int) -> None:
         """Answer pings; fail the run for anything else that is no reply of success."""
@@ -227,6 +221,6 @@ class PublishingConnection(LoadConnection):
         elif opcode == CLOSE:
             self._deliveries.fail(f"the target closed the publisher: {describe_close(payload)}")
         elif b"rate_limited" in payload:
-            self._deliveries.fail(_RATE_LIMITED)
+            self._deliveries.fail(RATE_LIMITED)
         elif b"error" in payload or b"closing" in payload:
             self._deliveries.fail(f"the target refused to publish: {payload[:200]!r}")

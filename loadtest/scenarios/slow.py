@@ -11,7 +11,13 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import Target, connect, connect_all, parse_target
+from loadtest.connection import (
+    STALLED_RECEIVE_BYTES,
+    Target,
+    connect,
+    connect_all,
+    parse_target,
+)
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count
@@ -43,8 +49,6 @@ _DATA_BYTES: Final = 60_000
 _IN_FLIGHT_COUNT: Final = 4
 # Before a publisher tries again that was refused because subscribers are too far behind.
 _RETRY_S: Final = 0.005
-# As small as the kernel lets it be: what a stalled client does not read shall wait at the server.
-_STALLED_RECEIVE_BYTES: Final = 4096
 _FAULTS: Final = ("incomplete", "out of order", "stalled without a gap", "gaps of others")
 
 
@@ -141,7 +145,7 @@ class Share:
     async def open(self) -> None:
         """Open all connections; those that stall do so from then on."""
         await self._subscribe(self._healthy)
-        await self._subscribe(self._stalled, _STALLED_RECEIVE_BYTES)
+        await self._subscribe(self._stalled, STALLED_RECEIVE_BYTES)
         for _, subscriber in self._stalled:
             subscriber.asyncio_transport.pause_reading()
         if self._job.worker == 0:
