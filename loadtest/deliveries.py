@@ -78,15 +78,18 @@ class Deliveries:
 
     def take(self, log: Log, before: int, last: int) -> None:
         """Take note that one subscriber has just got all of log behind before up to last."""
-        count = last - before
-        recorder, due_us = self._recorder, log.due_us
-        recorder.counts[EVENTS] = recorder.counts.get(EVENTS, 0) + count
+        latency, due_us = self._recorder.latency, log.due_us
         now, newest = now_us(), due_us[last]
         if due_us[before + 1] == newest:
-            recorder.latency.record(now - newest, count)
+            latency.record(now - newest, last - before)
         else:
             for due in due_us[before + 1 : last + 1]:
-                recorder.latency.record(now - due)
+                latency.record(now - due)
+        self.count(last - before)
+
+    def count(self, count: int) -> None:
+        """Take note that one subscriber has just got so many deliveries."""
+        self._recorder.add(EVENTS, count)
         self.settle(count)
 
     def add(self, name: str, count: int = 1) -> None:

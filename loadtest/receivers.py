@@ -34,13 +34,15 @@ class Receiver(LoadConnection):
     What ends where a delivery should, with the bytes that the last one should have, is counted at a
     glance; anything else by a walker, and all where is_measured is False, as the log does not know
     what deliveries look like. gap is what tells of a loss instead of a delivery, which looks like
-    one to the walker; it is empty where nothing tells.
+    one to the walker; it is empty where nothing tells. Behind a gap deliveries have no latency, as
+    nobody knows then which publications they are of.
     """
 
     __slots__ = (
         "_arrived_count",
         "_deliveries",
         "_gap",
+        "_has_gap",
         "_is_measurable",
         "_is_measured",
         "_log",
@@ -62,6 +64,7 @@ class Receiver(LoadConnection):
         self._log = log
         self._walker = walker
         self._gap = gap
+        self._has_gap = False
         self._is_measured = is_measured
         self._is_measurable = is_measured  # and nothing of a next delivery has arrived
         self._arrived_count = 0
@@ -82,7 +85,10 @@ class Receiver(LoadConnection):
                 last = log.count
         if last > before:
             self._arrived_count = last
-            self._deliveries.take(log, before, last)
+            if self._has_gap:
+                self._deliveries.count(last - before)
+            else:
+                self._deliveries.take(log, before, last)
 
     def lost(self) -> None:
         """Tell that this subscriber will get nothing more."""
@@ -114,6 +120,7 @@ class Receiver(LoadConnection):
         self._is_measurable = self._walker.is_between and self._is_measured
         gap_count = self.buffer.count(self._gap, 0, nbytes) if self._gap else 0
         if gap_count:
+            self._has_gap = True
             self._deliveries.add("gaps", gap_count)
         return max(0, count - gap_count)
 

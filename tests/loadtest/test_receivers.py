@@ -118,6 +118,12 @@ async def test_a_gap_is_no_delivery() -> None:
         assert bench.books.owed_count == 1
 
 
+async def test_behind_a_gap_there_are_no_latencies_of_other_publications() -> None:
+    bench = Bench(5).feed(DELIVERIES[1], b"\x81\x04gap!", DELIVERIES[4], DELIVERIES[5])
+    assert bench.counts == {"deliveries": 3, "gaps": 1}
+    assert bench.recorder.latency.count == 1
+
+
 async def test_what_others_have_published_is_asked_for_when_it_arrives() -> None:
     for is_deflated in (False, True):
         bench = Bench(0, is_deflated)
