@@ -42,7 +42,7 @@ setup(
 
 
 class CompileHook(BuildHookInterface):
-    """Adds the compiled modules to a wheel, or puts them beside their source."""
+    """Adds the compiled modules to a wheel, or puts them beside the source that is installed."""
 
     def dependencies(self) -> list[str]:
         """Return what compiling needs, and nothing where it will not be tried."""
@@ -51,28 +51,28 @@ class CompileHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before the files of the wheel are gathered."""
         root = Path(self.root)
-        delete_compiled(root)
+        if version == "editable":
+            delete_compiled(root)  # also where no others take their place: they may be old
         if not is_wanted():
             self.app.display_warning(f"{', '.join(MODULES)} stay plain Python")
             return
+        self.folder = tempfile.TemporaryDirectory()  # until this process ends
         try:
-            compile_modules(root)
+            compiled = compile_modules(root, Path(self.folder.name))
         except (OSError, subprocess.SubprocessError) as error:
             why = getattr(error, "stderr", None) or str(error)
             if os.environ.get("GATEWAY_COMPILE") == "1":
                 raise RuntimeError(f"compiling failed: {why}") from error
-            delete_compiled(root)
             last_line = why.strip().splitlines()[-1]
             self.app.display_warning(f"{', '.join(MODULES)} stay plain Python: {last_line}")
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["artifacts"] += [f"/{path.relative_to(root)}" for path in find_compiled(root)]
-
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Leave the compiled modules beside their source only where they are used from there."""
-        if version != "editable":
-            delete_compiled(Path(self.root))
+        if version == "editable":
+            copy_beside_source(compiled, root)
+        else:  # the source may be that of an editable installation, which keeps what it has
+            names = {str(path): f"{PACKAGE}/{path.name}" for path in compiled}
+            build_data["force_include"].update(names)
 
 
 def is_wanted() -> bool:
@@ -97,20 +97,25 @@ def delete_compiled(root: Path) -> None:
         path.unlink()
 
 
-def compile_modules(root: Path) -> None:
-    """Compile in a folder of its own, and put the results into the package under root."""
-    with tempfile.TemporaryDirectory() as folder:
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-        shutil.copytree(root / PACKAGE, Path(folder) / PACKAGE, ignore=ignored)
-        command = [sys.executable, "-c", SETUP]
-        subprocess.run(
-            command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
-        )
-        for path in find_compiled(Path(folder)):
-            shutil.copyfile(path, root / PACKAGE / path.name)
+def compile_modules(root: Path, folder: Path) -> list[Path]:
+    """Compile a copy of the package of root in folder; return the compiled files."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+    shutil.copytree(root / PACKAGE, folder / PACKAGE, ignore=ignored)
+    command = [sys.executable, "-c", SETUP]
+    subprocess.run(
+        command, cwd=folder, check=True, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    return find_compiled(folder)
+
+
+def copy_beside_source(compiled: list[Path], root: Path) -> None:
+    """Put compiled files into the package of root."""
+    for path in compiled:
+        shutil.copyfile(path, root / PACKAGE / path.name)
 
 
 if __name__ == "__main__":
     here = Path(__file__).parents[1]
     delete_compiled(here)
-    compile_modules(here)
+    with tempfile.TemporaryDirectory() as folder:
+        copy_beside_source(compile_modules(here, Path(folder)), here)
