@@ -27,6 +27,11 @@ from loadtest.result import Figure
 
 # The target of a run that has a gateway of its own.
 OWN_GATEWAY: Final = "a gateway of its own"
+# The settings of a gateway whose clients may send it as much as they like.
+UNLIMITED: Final[Mapping[str, str]] = {
+    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
+    "GATEWAY_SESSION__BYTES_PER_S": "0",
+}
 
 
 class ServerUse(NamedTuple):

@@ -21,7 +21,7 @@ from loadtest.pace import pace, work_for
 from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 from loadtest.subscriber import Subscriber
 
 EXAMPLES: Final = """\
@@ -31,10 +31,7 @@ examples:
 """
 EVENTS: Final = "visits"
 HAS_DURATION: Final = True
-GATEWAY: Final[Mapping[str, str]] = {
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
-}
+GATEWAY: Final[Mapping[str, str]] = UNLIMITED
 
 # Before somebody comes again who could not come.
 _RETRY_S: Final = 0.1

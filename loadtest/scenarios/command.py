@@ -16,7 +16,7 @@ from loadtest.job import Job
 from loadtest.options import read_count
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 from protocol.codec import JSON
 from protocol.frames import TEXT, encode_frame
 from protocol.messages import Pong
@@ -30,10 +30,7 @@ examples:
 """
 EVENTS: Final = "replies"
 HAS_DURATION: Final = True
-GATEWAY: Final[Mapping[str, str]] = {
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
-}
+GATEWAY: Final[Mapping[str, str]] = UNLIMITED
 
 _COMMAND: Final = mask_text('{"type":"ping","id":1}')
 _REPLY: Final = encode_frame(TEXT, JSON.encode(Pong(id=1)))

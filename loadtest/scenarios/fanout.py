@@ -25,7 +25,7 @@ from loadtest.job import Job
 from loadtest.receivers import Receiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 from loadtest.wire import EventWalker, FrameWalker
 
 EXAMPLES: Final = """\
@@ -41,8 +41,7 @@ examples:
 EVENTS: Final = "deliveries"
 HAS_DURATION: Final = True
 GATEWAY: Final[Mapping[str, str]] = {
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
+    **UNLIMITED,
     "GATEWAY_HEARTBEAT__INTERVAL_S": "600",  # or --stalled subscribers would be dropped
 }
 

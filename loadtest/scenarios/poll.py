@@ -20,7 +20,7 @@ from loadtest.fetch import fetch_json
 from loadtest.job import Job
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 from loadtest.wire import End, Head, ResponseDecoder, ResponseEvent, WireError
 
 EXAMPLES: Final = """\
@@ -33,10 +33,7 @@ examples:
 """
 EVENTS: Final = "deliveries"
 HAS_DURATION: Final = True
-GATEWAY: Final[Mapping[str, str]] = {
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
-}
+GATEWAY: Final[Mapping[str, str]] = UNLIMITED
 
 # Below what proxies and this gateway cut a silent request off at.
 _TIMEOUT_S: Final = 25

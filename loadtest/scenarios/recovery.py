@@ -20,7 +20,7 @@ from loadtest.options import read_count
 from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 from loadtest.subscriber import Subscriber, wait_at
 from protocol.cursor import Position
 
@@ -37,8 +37,7 @@ HAS_DURATION: Final = False
 GATEWAY: Final[Mapping[str, str]] = {
     "GATEWAY_CHANNELS__HISTORY_COUNT": "10000000",
     "GATEWAY_CHANNELS__HISTORY_BYTES": str(1024 * 1024 * 1024),
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
+    **UNLIMITED,
 }
 
 _FORGOTTEN: Final = (

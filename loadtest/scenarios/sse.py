@@ -23,7 +23,7 @@ from loadtest.job import Job
 from loadtest.receivers import EventReceiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
-from loadtest.scenario import Totals
+from loadtest.scenario import UNLIMITED, Totals
 
 EXAMPLES: Final = """\
 examples:
@@ -36,8 +36,7 @@ examples:
 EVENTS: Final = "deliveries"
 HAS_DURATION: Final = True
 GATEWAY: Final[Mapping[str, str]] = {
-    "GATEWAY_SESSION__COMMANDS_PER_S": "0",
-    "GATEWAY_SESSION__BYTES_PER_S": "0",
+    **UNLIMITED,
     "GATEWAY_HEARTBEAT__INTERVAL_S": "600",  # or --stalled subscribers would be dropped
 }
 
