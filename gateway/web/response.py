@@ -23,7 +23,7 @@ from protocol.http1 import HTTP_11
 
 _MISSING: Final = object()
 _PLAIN_TEXT: Final = "text/plain; charset=utf-8"
-_LONG: Final = " " * (MAX_KEPT_CHARACTERS + 1)
+_NO_TYPE: Final = " " * (MAX_KEPT_CHARACTERS + 1)  # no more plain than one that is too long
 
 
 class Response(StreamResponse):
@@ -184,7 +184,7 @@ class Response(StreamResponse):
         if (
             type(body) is not bytes
             or len(headers) != 1
-            or len(headers.get(CONTENT_TYPE, _LONG)) > MAX_KEPT_CHARACTERS
+            or len(headers.get(CONTENT_TYPE, _NO_TYPE)) > MAX_KEPT_CHARACTERS
             or self._writer is not None
             or self._keep_alive is not None
             or self._compression
