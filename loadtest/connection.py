@@ -1,6 +1,7 @@
 """Lean connections for load: they count what arrives, and make no object per message."""
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections.abc import Iterable
@@ -161,7 +162,8 @@ def reset(asyncio_transport: asyncio.Transport) -> None:
     """Drop a connection as if this host had vanished, so that no port waits in TIME_WAIT."""
     if not asyncio_transport.is_closing():
         sock = asyncio_transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if sock is not None:  # uvloop has closed it where connecting was cancelled
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         asyncio_transport.abort()
 
 
@@ -230,8 +232,13 @@ async def connect_all(
     connections: Iterable[tuple[int, LoadConnection]],
     receive_bytes: int | None = None,
 ) -> None:
-    """Open all, some at a time; each comes with its number among those of all workers."""
+    """Open all, some at a time; each comes with its number among those of all workers.
+
+    The first is opened alone, so that a target that nobody can reach is tried only once.
+    """
     waiting = iter(connections)
+    for number, connection in itertools.islice(waiting, 1):
+        await connect(target, connection, number, receive_bytes)
 
     async def open_in_turn() -> None:
         for number, connection in waiting:

@@ -5,9 +5,10 @@ import socket
 
 import pytest
 
-from loadtest.connection import LoadConnection, connect, connect_all, parse_target
+from loadtest.connection import LoadConnection, Target, connect, connect_all, parse_target
 from loadtest.dialects import Opening, upgrade
 from loadtest.errors import LoadError, Unreachable
+from loadtest.worker import find_loop_factory
 from tests.loadtest.conftest import Listen
 
 OPENING = Opening(upgrade("/ws", "host"), b"READY")
@@ -201,6 +202,24 @@ async def test_a_dropped_connection_is_reset_and_not_told_as_lost(listen: Listen
     assert not connection.is_told_lost.is_set()
 
 
+def test_connecting_can_be_given_up_at_any_moment() -> None:
+    async def give_up_each_time_later(target: Target) -> None:
+        for turns in range(10):
+            connecting = asyncio.create_task(connect(target, Noting()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as sock,  # the kernel accepts, nobody answers
+        asyncio.Runner(loop_factory=find_loop_factory()) as runner,  # as workers do
+    ):
+        target = parse_target(f"ws://127.0.0.1:{sock.getsockname()[1]}/")
+        runner.run(give_up_each_time_later(target))
+
+
 async def test_a_connection_that_the_target_ends_is_told_as_lost(listen: Listen) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\n")
@@ -215,3 +234,12 @@ async def test_one_failure_among_many_is_raised_as_it_is(listen: Listen) -> None
     target = parse_target(await serve(listen, b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     with pytest.raises(LoadError, match="400 Bad Request"):
         await connect_all(target, [(number, Noting()) for number in range(5)])
+
+
+async def test_a_target_that_cannot_be_reached_is_tried_only_once() -> None:
+    waiting = iter([(number, Noting()) for number in range(5)])
+    with socket.socket() as sock:  # bound, but not listening
+        sock.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreachable):
+            await connect_all(parse_target(f"ws://127.0.0.1:{sock.getsockname()[1]}/"), waiting)
+    assert [number for number, _ in waiting] == [1, 2, 3, 4]
