@@ -69,6 +69,7 @@ class Crew:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=fds,
+            start_new_session=True,  # Ctrl-C is for us, who end it in order
             limit=_MAX_LINE_BYTES,
         )
         self._processes.append(process)

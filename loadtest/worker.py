@@ -8,7 +8,6 @@ import asyncio
 import importlib
 import os
 import resource
-import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, Final, cast
@@ -31,7 +30,6 @@ def load_scenario(name: str) -> Scenario:
 
 def main() -> int:
     """Do the job that stdin says; return 0, or 1 where it could not be done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us in order
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     if job.cpus:
         os.sched_setaffinity(0, job.cpus)

@@ -37,6 +37,12 @@ async def test_no_process_is_left_when_the_crew_is_left_early() -> None:
     assert children() == before
 
 
+async def test_a_terminal_interrupts_no_worker() -> None:
+    before = children()
+    async with start_crew(make_job(subscribers=4), 2, ignore):
+        assert all(os.getsid(pid) == pid for pid in children() - before)
+
+
 async def test_a_worker_that_is_killed_ends_the_run() -> None:
     before = children()
     async with start_crew(make_job(subscribers=4), 2, ignore) as crew:
