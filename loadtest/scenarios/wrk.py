@@ -9,6 +9,7 @@ import math
 import re
 import resource
 import shutil
+import signal
 from collections.abc import Mapping
 from typing import Final
 
@@ -85,7 +86,11 @@ class Share:
         self._process = await asyncio.create_subprocess_exec(
             *self._command(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
-        output, _ = await self._process.communicate()
+        try:
+            output, _ = await self._process.communicate()
+        except asyncio.CancelledError:
+            self._process.send_signal(signal.SIGINT)  # at which it tells of what it has so far
+            output, _ = await self._process.communicate()
         used = resource.getrusage(resource.RUSAGE_CHILDREN)  # it is the only one
         self._recorder.add_cpu(used.ru_utime + used.ru_stime)
         self._take(output.decode(errors="replace"))

@@ -6,10 +6,11 @@ import os
 import pytest
 
 from loadtest.errors import LoadError
+from loadtest.result import Point
 from loadtest.run import Plan, run
 from loadtest.scenarios import wrk
 from loadtest.scenarios.wrk import read_report
-from tests.loadtest.conftest import Listen
+from tests.loadtest.conftest import Listen, Talk
 
 REPORT = """\
 Running 1s test @ http://127.0.0.1:41061/
@@ -38,24 +39,49 @@ def test_something_else_is_no_report() -> None:
     assert read_report("unable to connect to 127.0.0.1:9 Connection refused\n") is None
 
 
-@pytest.mark.parametrize(("status", "is_wrong"), [(b"200 OK", False), (b"404 Not Found", True)])
-async def test_requests_are_counted_as_wrk_does(
-    listen: Listen, status: bytes, is_wrong: bool
-) -> None:
+def need_wrk() -> None:
+    """Skip a test where there is no wrk, which continuous integration has."""
     if not wrk.is_installed():
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up("there is no wrk")
+
+
+def answering(status: bytes) -> Talk:
+    """Return what answers each request so."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\nOK")
 
-    result = await run(Plan("wrk", f"http://{await listen(answer)}/", {"connections": 3}, 1.0))
+    return answer
+
+
+@pytest.mark.parametrize(("status", "is_wrong"), [(b"200 OK", False), (b"404 Not Found", True)])
+async def test_requests_are_counted_as_wrk_does(
+    listen: Listen, status: bytes, is_wrong: bool
+) -> None:
+    need_wrk()
+    target = f"http://{await listen(answering(status))}/"
+    result = await run(Plan("wrk", target, {"connections": 3}, 1.0))
     count = result.figure("requests")
     assert count
     assert (result.figure("driver CPU") or 0) > 0.05  # what wrk used, which Python waits for
     assert result.faults == {"failed": 0, "wrong": count if is_wrong else 0}
+
+
+async def test_an_interrupted_run_has_what_wrk_has_counted_so_far(listen: Listen) -> None:
+    need_wrk()
+    target = f"http://{await listen(answering(b'200 OK'))}/"
+    plan = Plan("wrk", target, {"connections": 3}, 60.0)
+
+    def interrupt(point: Point) -> None:
+        running.cancel()
+
+    running = asyncio.create_task(run(plan, interrupt))
+    result = await running
+    assert result.is_interrupted
+    assert result.figure("requests")
 
 
 async def test_without_wrk_another_scenario_is_named(
