@@ -95,7 +95,7 @@ class WebSocketResponse(StreamResponse):
         self._heartbeat_s = heartbeat
         self._protocols = tuple(protocols)
         self._may_compress = bool(compress)
-        self._max_message_bytes = max_msg_size or MAX_64_BYTES
+        self._max_message_bytes = int(max_msg_size) or MAX_64_BYTES  # 4e6 is a float
         self._writer_limit_bytes = writer_limit
         self._inbox = Inbox(decode_text=decode_text, max_bytes=max_inbox_bytes)
         self._connection: WebSocketConnection | None = None

@@ -482,8 +482,9 @@ async def test_a_peer_that_still_sends_can_read_why_it_was_refused():
         assert await peer.read_close() == 1009
 
 
-async def test_messages_may_be_as_large_as_max_msg_size():
-    async with opened(max_msg_size=10) as (websocket, peer):
+@pytest.mark.parametrize("size", [10, 1e1])
+async def test_messages_may_be_as_large_as_max_msg_size(size):
+    async with opened(max_msg_size=size) as (websocket, peer):
         await peer.send("x" * 10)
         assert await websocket.receive_str() == "x" * 10
         await peer.send("x" * 11)
