@@ -14,14 +14,14 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import LoadConnection, connect, connect_all, parse_target
+from loadtest.clients.connection import LoadConnection, connect, connect_all, parse_target
+from loadtest.clients.dialects import Dialect
+from loadtest.clients.receivers import PublishingConnection
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import Dialect
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.payload import Payload
-from loadtest.receivers import PublishingConnection
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals

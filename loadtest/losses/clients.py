@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import Any, Final
 
-from loadtest.connection import connect_narrow_socket
+from loadtest.clients.connection import connect_narrow_socket
 from loadtest.losses.verdict import Reader
 from loadtest.losses.visits import VISITS, Visit
 from protocol.cursor import Position

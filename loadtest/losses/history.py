@@ -4,7 +4,7 @@ import random
 from typing import Any, Final
 from urllib.parse import quote
 
-from loadtest.fetch import fetch_json
+from loadtest.clients.fetch import fetch_json
 from loadtest.losses.ledger import Ledger
 from loadtest.losses.verdict import Reader, Tally
 from protocol.cursor import Position

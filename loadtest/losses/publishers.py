@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import msgspec
 
-from loadtest.dialects import upgrade
+from loadtest.clients.dialects import upgrade
+from loadtest.clients.wire import End, Head, ResponseDecoder, ServerFrameDecoder, WireError
 from loadtest.losses.ledger import Ledger, Place
 from loadtest.losses.payload import Identity
 from loadtest.losses.verdict import Push, Tally
 from loadtest.losses.visits import MASKING_KEY, POSTPONING_ERRORS
-from loadtest.wire import End, Head, ResponseDecoder, ServerFrameDecoder, WireError
 from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_masked_frame
 
 # How long an answer may take; a drain closes the connection before.

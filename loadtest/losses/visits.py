@@ -13,10 +13,9 @@ from urllib.parse import quote, urlencode
 import msgpack
 import msgspec
 
-from loadtest.connection import reset
-from loadtest.dialects import upgrade
-from loadtest.losses.verdict import Push, Reader
-from loadtest.wire import (
+from loadtest.clients.connection import reset
+from loadtest.clients.dialects import upgrade
+from loadtest.clients.wire import (
     End,
     EventDecoder,
     Head,
@@ -25,6 +24,7 @@ from loadtest.wire import (
     StreamEvent,
     WireError,
 )
+from loadtest.losses.verdict import Push, Reader
 from protocol.frames import BINARY, CLOSE, PING, PONG, TEXT, encode_masked_frame
 
 # Errors after which a client is to come again; any other is not what a good request gets.

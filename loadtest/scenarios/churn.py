@@ -13,16 +13,16 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.publisher import Publisher
+from loadtest.clients.subscriber import Subscriber
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.pace import pace, work_for
-from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import UNLIMITED, Totals
-from loadtest.subscriber import Subscriber
 
 EXAMPLES: Final = """\
 examples:

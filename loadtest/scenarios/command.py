@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from loadtest.caller import Calls, FrameCaller, find_faults
-from loadtest.connection import connect_all, parse_target
-from loadtest.dialects import GatewayDialect, mask_text
+from loadtest.clients.caller import Calls, FrameCaller, find_faults
+from loadtest.clients.connection import connect_all, parse_target
+from loadtest.clients.dialects import GatewayDialect, mask_text
 from loadtest.job import Job
 from loadtest.options import read_count
 from loadtest.recorder import Recorder

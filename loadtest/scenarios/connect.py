@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import connect, parse_target
-from loadtest.dialects import DIALECTS
+from loadtest.clients.connection import connect, parse_target
+from loadtest.clients.dialects import DIALECTS
+from loadtest.clients.held import HeldConnection
 from loadtest.errors import LoadError
-from loadtest.held import HeldConnection
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.recorder import Recorder, now_us

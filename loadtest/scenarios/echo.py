@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from loadtest.caller import Calls, FrameCaller, find_faults
-from loadtest.connection import connect_all, parse_target
-from loadtest.dialects import Opening, mask_text, upgrade
+from loadtest.clients.caller import Calls, FrameCaller, find_faults
+from loadtest.clients.connection import connect_all, parse_target
+from loadtest.clients.dialects import Opening, mask_text, upgrade
 from loadtest.job import Job
 from loadtest.options import read_count
 from loadtest.recorder import Recorder

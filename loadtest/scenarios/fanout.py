@@ -9,9 +9,11 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from loadtest.connection import parse_target
+from loadtest.clients.connection import parse_target
+from loadtest.clients.dialects import DIALECTS, Dialect, Opening, offer_deflate
+from loadtest.clients.receivers import Receiver, StalledReceiver
+from loadtest.clients.wire import EventWalker, FrameWalker
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import DIALECTS, Dialect, Opening, offer_deflate
 from loadtest.errors import LoadError
 from loadtest.fan import (
     Fan,
@@ -22,11 +24,9 @@ from loadtest.fan import (
     find_fan_figures,
 )
 from loadtest.job import Job
-from loadtest.receivers import Receiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import UNLIMITED, Totals
-from loadtest.wire import EventWalker, FrameWalker
 
 EXAMPLES: Final = """\
 examples:

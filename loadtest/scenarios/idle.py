@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import connect_all, parse_target
-from loadtest.dialects import DIALECTS
-from loadtest.held import HeldConnection
+from loadtest.clients.connection import connect_all, parse_target
+from loadtest.clients.dialects import DIALECTS
+from loadtest.clients.held import HeldConnection
 from loadtest.job import Job
 from loadtest.options import read_count
 from loadtest.recorder import Recorder

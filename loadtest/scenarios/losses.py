@@ -20,9 +20,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loadtest.connection import parse_target
+from loadtest.clients.connection import parse_target
+from loadtest.clients.fetch import fetch, fetch_json
+from loadtest.clients.wire import WireError
 from loadtest.errors import LoadError, Unreachable
-from loadtest.fetch import fetch, fetch_json
 from loadtest.job import Job
 from loadtest.losses.campaign import Campaign
 from loadtest.losses.clients import Client
@@ -34,7 +35,6 @@ from loadtest.own_gateway import SIGNALS, OwnGateway
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import OWN_GATEWAY, Totals
-from loadtest.wire import WireError
 from protocol.cursor import Position
 
 EXAMPLES: Final = """\

@@ -11,17 +11,17 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import LoadConnection, parse_target
+from loadtest.clients.connection import LoadConnection, parse_target
+from loadtest.clients.dialects import GatewayDialect, Opening
+from loadtest.clients.fetch import fetch_json
+from loadtest.clients.wire import End, Head, ResponseDecoder, ResponseEvent, WireError
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import GatewayDialect, Opening
 from loadtest.errors import LoadError, Unreachable
 from loadtest.fan import Fan, FanOptions, add_fan_arguments, find_fan_faults, find_fan_figures
-from loadtest.fetch import fetch_json
 from loadtest.job import Job
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import UNLIMITED, Totals
-from loadtest.wire import End, Head, ResponseDecoder, ResponseEvent, WireError
 
 EXAMPLES: Final = """\
 examples:

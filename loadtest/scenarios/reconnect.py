@@ -14,19 +14,19 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loadtest.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.fetch import fetch_end
+from loadtest.clients.publisher import Publisher
+from loadtest.clients.subscriber import Subscriber, wait_at
 from loadtest.errors import LoadError
-from loadtest.fetch import fetch_end
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
 from loadtest.own_gateway import SIGNALS, OwnGateway
 from loadtest.pace import pace
 from loadtest.process import ProcessStats
-from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import OWN_GATEWAY, Totals
-from loadtest.subscriber import Subscriber, wait_at
 from protocol.cursor import Position
 
 EXAMPLES: Final = """\

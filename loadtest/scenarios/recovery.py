@@ -11,17 +11,17 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.connection import Target, connect, connect_all, parse_target
+from loadtest.clients.fetch import fetch_end
+from loadtest.clients.follower import Follower, Transcript
+from loadtest.clients.publisher import Publisher
+from loadtest.clients.subscriber import Subscriber, wait_at
 from loadtest.errors import LoadError
-from loadtest.fetch import fetch_end
-from loadtest.follower import Follower, Transcript
 from loadtest.job import Job
 from loadtest.options import read_count
-from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import UNLIMITED, Totals
-from loadtest.subscriber import Subscriber, wait_at
 from protocol.cursor import Position
 
 EXAMPLES: Final = """\

@@ -10,15 +10,15 @@ from typing import Final
 
 import msgspec
 
-from loadtest.caller import Caller, Calls, find_faults
-from loadtest.connection import connect_all, parse_target
-from loadtest.dialects import Opening
+from loadtest.clients.caller import Caller, Calls, find_faults
+from loadtest.clients.connection import connect_all, parse_target
+from loadtest.clients.dialects import Opening
+from loadtest.clients.wire import End, Head, ResponseDecoder
 from loadtest.job import Job
 from loadtest.options import read_count
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import Totals
-from loadtest.wire import End, Head, ResponseDecoder
 
 EXAMPLES: Final = """\
 examples:

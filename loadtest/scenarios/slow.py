@@ -11,21 +11,21 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import (
+from loadtest.clients.connection import (
     STALLED_RECEIVE_BYTES,
     Target,
     connect,
     connect_all,
     parse_target,
 )
+from loadtest.clients.publisher import Publisher
+from loadtest.clients.subscriber import Subscriber, wait_at
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count
-from loadtest.publisher import Publisher
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals
-from loadtest.subscriber import Subscriber, wait_at
 
 EXAMPLES: Final = """\
 examples:

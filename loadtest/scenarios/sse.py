@@ -7,9 +7,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Final
 
-from loadtest.connection import parse_target
+from loadtest.clients.connection import parse_target
+from loadtest.clients.dialects import DIALECTS, EVENT_DIALECTS, Opening
+from loadtest.clients.receivers import EventReceiver, StalledReceiver
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import DIALECTS, EVENT_DIALECTS, Opening
 from loadtest.errors import LoadError
 from loadtest.fan import (
     Fan,
@@ -20,7 +21,6 @@ from loadtest.fan import (
     find_fan_figures,
 )
 from loadtest.job import Job
-from loadtest.receivers import EventReceiver, StalledReceiver
 from loadtest.recorder import Recorder
 from loadtest.result import Figure
 from loadtest.scenario import UNLIMITED, Totals

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from loadtest.connection import LoadConnection, connect, parse_target
-from loadtest.dialects import Opening
+from loadtest.clients.connection import LoadConnection, connect, parse_target
+from loadtest.clients.dialects import Opening
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.clients.fetch import fetch, fetch_end
 from loadtest.errors import LoadError
-from loadtest.fetch import fetch, fetch_end
 from loadtest.own_gateway import OwnGateway
 
 CONFIG = "[channels]\nhistory_count = 7\n"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from websockets.asyncio.client import connect
 
-from loadtest.dialects import NchanDialect
+from loadtest.clients.dialects import NchanDialect
 from loadtest.peers import nginx
 from tests.loadtest.peers.conftest import Start
 

@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from loadtest.connection import parse_target
+from loadtest.clients.connection import parse_target
+from loadtest.clients.subscriber import Subscriber
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.recorder import Recorder
 from loadtest.run import Plan, run
 from loadtest.scenario import OWN_GATEWAY
 from loadtest.scenarios import reconnect
-from loadtest.subscriber import Subscriber
 from protocol.cursor import Position
 
 NO_FAULTS = {"missing": 0, "repeated": 0, "stayed away": 0, "gaps though logs are kept": 0}

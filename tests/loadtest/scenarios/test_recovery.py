@@ -8,8 +8,8 @@ import pytest
 
 from gateway.config import ChannelsConfig, Config, ServerConfig
 from gateway.node import Node
+from loadtest.clients.follower import Transcript
 from loadtest.errors import LoadError
-from loadtest.follower import Transcript
 from loadtest.run import Plan, run
 from protocol.frames import TEXT, encode_frame
 from tests.loadtest.wrong_server import SWITCHING, serve_wrongly

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from websockets.asyncio.client import connect
 
-from loadtest.fetch import fetch
+from loadtest.clients.fetch import fetch
 from loadtest.serving import Serving, serve_program
 
 

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from loadtest.connection import LoadConnection
-from loadtest.dialects import MASKING_KEY, Opening
+from loadtest.clients.connection import LoadConnection
+from loadtest.clients.dialects import MASKING_KEY, Opening
+from loadtest.clients.wire import ServerFrameDecoder, WireError, describe_close
 from loadtest.errors import LoadError
 from loadtest.recorder import Recorder, now_us
-from loadtest.wire import ServerFrameDecoder, WireError, describe_close
 from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
 
 # Without any reply for so long the target has lost something, or stands still.

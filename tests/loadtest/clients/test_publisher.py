@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.node import Node
-from loadtest.connection import connect, parse_target
+from loadtest.clients.connection import connect, parse_target
+from loadtest.clients.publisher import Publisher
 from loadtest.errors import LoadError
-from loadtest.publisher import Publisher
 from protocol.frames import TEXT, encode_frame
 
 

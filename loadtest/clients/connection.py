@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from loadtest.dialects import Opening
+from loadtest.clients.dialects import Opening
 from loadtest.errors import LoadError, Unreachable
 
 # A handshake, a welcome and a reply are below this; more before the marker is not our protocol.

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from loadtest.clients.wire import End, Head, ResponseDecoder, WireError
 from loadtest.errors import LoadError
-from loadtest.wire import End, Head, ResponseDecoder, WireError
 from protocol.cursor import Position
 
 # An answer that has not come after this long does not come.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest.dialects import Opening, upgrade
-from loadtest.held import HeldConnection
+from loadtest.clients.dialects import Opening, upgrade
+from loadtest.clients.held import HeldConnection
 from protocol.frames import CLOSE, PING, TEXT, encode_frame
 
 OPENING = Opening(upgrade("/", "host"), b"\r\n\r\n")

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from loadtest import caller
-from loadtest.caller import Caller, Calls, FrameCaller, find_faults
-from loadtest.connection import connect_all, parse_target
-from loadtest.dialects import Opening, upgrade
+from loadtest.clients.caller import Caller, Calls, FrameCaller, find_faults
+from loadtest.clients.connection import connect_all, parse_target
+from loadtest.clients.dialects import Opening, upgrade
 from loadtest.errors import LoadError
 from loadtest.recorder import Recorder
 from tests.loadtest.conftest import Listen, Talk

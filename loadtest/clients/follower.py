@@ -2,8 +2,8 @@
 
 from bisect import bisect_right
 
-from loadtest.connection import Target
-from loadtest.subscriber import Subscriber
+from loadtest.clients.connection import Target
+from loadtest.clients.subscriber import Subscriber
 from protocol.codec import JSON
 from protocol.cursor import Position
 from protocol.frames import TEXT, encode_frame

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.wire import (
+from loadtest.clients.wire import (
     End,
     EventDecoder,
     FrameWalker,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.connection import LoadConnection, Target
-from loadtest.follower import Follower, Transcript
+from loadtest.clients.connection import LoadConnection, Target
+from loadtest.clients.follower import Follower, Transcript
 from protocol.cursor import Position
 from protocol.frames import PING, TEXT, encode_frame
 

@@ -5,8 +5,8 @@ import json
 import msgpack
 import pytest
 
-from loadtest.dialects import DIALECTS, EVENT_DIALECTS, Opening, offer_deflate
-from loadtest.wire import ServerFrameDecoder
+from loadtest.clients.dialects import DIALECTS, EVENT_DIALECTS, Opening, offer_deflate
+from loadtest.clients.wire import ServerFrameDecoder
 
 
 def unmask(request: bytes) -> bytes:

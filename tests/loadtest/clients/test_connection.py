@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from loadtest.connection import LoadConnection, Target, connect, connect_all, parse_target
-from loadtest.dialects import Opening, upgrade
+from loadtest.clients.connection import LoadConnection, Target, connect, connect_all, parse_target
+from loadtest.clients.dialects import Opening, upgrade
 from loadtest.errors import LoadError, Unreachable
 from loadtest.worker import find_loop_factory
 from tests.loadtest.conftest import Listen
@@ -150,7 +150,7 @@ async def test_a_target_that_does_not_listen_is_told() -> None:
 async def test_a_target_that_says_nothing_is_not_waited_for_for_ever(
     listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("loadtest.connection._PATIENCE_S", 0.05)
+    monkeypatch.setattr("loadtest.clients.connection._PATIENCE_S", 0.05)
     connection = Noting()
     with pytest.raises(LoadError, match="did not answer within"):
         await connect(parse_target(await serve(listen, b"")), connection)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from loadtest.connection import LoadConnection, Target
+from loadtest.clients.connection import LoadConnection, Target
+from loadtest.clients.subscriber import Subscriber
 from loadtest.errors import LoadError
-from loadtest.subscriber import Subscriber
 from protocol.cursor import Position
 from protocol.frames import CLOSE, PING, TEXT, encode_frame
 

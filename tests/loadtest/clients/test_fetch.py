@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from loadtest.fetch import fetch, fetch_json
-from loadtest.wire import WireError
+from loadtest.clients.fetch import fetch, fetch_json
+from loadtest.clients.wire import WireError
 
 
 def address_of(url: str) -> tuple[str, int]:

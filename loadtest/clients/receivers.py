@@ -7,11 +7,17 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from loadtest.connection import STALLED_RECEIVE_BYTES, LoadConnection
+from loadtest.clients.connection import STALLED_RECEIVE_BYTES, LoadConnection
+from loadtest.clients.dialects import MASKING_KEY, EventDialect, Opening
+from loadtest.clients.wire import (
+    EventWalker,
+    ServerFrame,
+    ServerFrameDecoder,
+    WireError,
+    describe_close,
+)
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import MASKING_KEY, EventDialect, Opening
 from loadtest.errors import RATE_LIMITED
-from loadtest.wire import EventWalker, ServerFrame, ServerFrameDecoder, WireError, describe_close
 from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
 
 _FAILED_REQUEST: Final = re.compile(rb"HTTP/1\.1 [45][^\r]+")

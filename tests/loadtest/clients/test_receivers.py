@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.connection import LoadConnection
+from loadtest.clients.connection import LoadConnection
+from loadtest.clients.dialects import EVENT_DIALECTS, Opening, upgrade
+from loadtest.clients.receivers import EventReceiver, PublishingConnection, Receiver
+from loadtest.clients.wire import EventWalker, FrameWalker
 from loadtest.deliveries import Deliveries, Log
-from loadtest.dialects import EVENT_DIALECTS, Opening, upgrade
 from loadtest.errors import LoadError
-from loadtest.receivers import EventReceiver, PublishingConnection, Receiver
 from loadtest.recorder import Recorder
-from loadtest.wire import EventWalker, FrameWalker
 
 DELIVERIES = [b"\x81\x06" + b"data %d" % number for number in range(10)]
 PING = b"\x89\x02hi"

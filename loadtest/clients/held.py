@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from loadtest.connection import LoadConnection
-from loadtest.dialects import MASKING_KEY, Opening
-from loadtest.wire import ServerFrameDecoder, WireError
+from loadtest.clients.connection import LoadConnection
+from loadtest.clients.dialects import MASKING_KEY, Opening
+from loadtest.clients.wire import ServerFrameDecoder, WireError
 from protocol.frames import CLOSE, PING, PONG, encode_masked_frame
 
 

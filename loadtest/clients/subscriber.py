@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from loadtest.connection import LoadConnection, Target
-from loadtest.dialects import MASKING_KEY, Opening, mask_text, upgrade
+from loadtest.clients.connection import LoadConnection, Target
+from loadtest.clients.dialects import MASKING_KEY, Opening, mask_text, upgrade
+from loadtest.clients.wire import WireError, read_frame_head
 from loadtest.errors import LoadError
-from loadtest.wire import WireError, read_frame_head
 from protocol.cursor import Position
 from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
 

@@ -1,7 +1,7 @@
 """A client of this gateway that publishes, and waits for what it is answered."""
 
+from loadtest.clients.subscriber import Subscriber
 from loadtest.errors import RATE_LIMITED, LoadError
-from loadtest.subscriber import Subscriber
 
 
 class Publisher(Subscriber):

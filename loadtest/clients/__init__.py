@@ -1,0 +1,1 @@
+"""Who sits at the ends of connections under load: publishers, subscribers, callers."""
