@@ -38,8 +38,8 @@ async def run(arguments: argparse.Namespace) -> int:
     """Show all files as the options say, and return 0; raise LoadError for what cannot be shown."""
     saved = [each for path in arguments.files for each in _load(path)]
     comparisons = [each for each in saved if isinstance(each, Comparison)]
-    if arguments.markdown and not comparisons:
-        raise LoadError("a Markdown table is made of comparisons, and these files have none")
+    if arguments.markdown and not any(map(_has_goal, comparisons)):
+        raise LoadError("a Markdown table is made of comparisons with goals: here are none")
     if arguments.html:
         arguments.html.write_text(format_page(saved), encoding="utf-8")
     if arguments.markdown:
@@ -52,6 +52,10 @@ async def run(arguments: argparse.Namespace) -> int:
 def format_saved(saved: Saved) -> str:
     """Return the table of a result or a comparison."""
     return format_comparison(saved) if isinstance(saved, Comparison) else format_result(saved)
+
+
+def _has_goal(comparison: Comparison) -> bool:
+    return any(ratio.goal is not None for ratio in comparison.ratios)
 
 
 def _load(path: Path) -> list[Saved]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from loadtest.errors import LoadError
 from loadtest.report.command import add_arguments, run
@@ -52,9 +53,15 @@ async def test_the_comparisons_among_saved_files_become_a_markdown_table(
     assert capsys.readouterr().out == f"{format_markdown([make_comparison()])}\n"
 
 
-async def test_markdown_of_no_comparison_is_refused(files: list[str]) -> None:
-    with pytest.raises(LoadError, match="made of comparisons, and these files have none"):
-        await report(files[0], "--markdown")
+async def test_markdown_of_no_comparison_with_a_goal_is_refused(
+    files: list[str], tmp_path: Path
+) -> None:
+    quick = make_comparison()
+    path = tmp_path / "quick.json"
+    save(replace(quick, ratios=[replace(each, goal=None) for each in quick.ratios]), path)
+    for file in (files[0], str(path)):
+        with pytest.raises(LoadError, match="made of comparisons with goals: here are none"):
+            await report(file, "--markdown")
 
 
 async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
