@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from loadtest import caller
+from loadtest.clients import caller
 from loadtest.clients.caller import Caller, Calls, FrameCaller, find_faults
 from loadtest.clients.connection import connect_all, parse_target
 from loadtest.clients.dialects import Opening, upgrade
