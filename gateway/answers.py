@@ -50,6 +50,7 @@ async def send_json(request: BaseRequest, body: bytes, share: Share) -> Response
     share.release()
     share.grow(len(body))
     response = answer_json(body)
+    del body  # response has one of its own
     await response.prepare(request)
     await response.write_eof()
     return response

@@ -149,8 +149,8 @@ class PollEndpoint:
             streams = await follow_all(self._hub, wanted)
             with Share(self._unread) as share:
                 transport = PollTransport(self._hub, self._config.max_response_bytes, share, user)
-                answer = await self._poll(transport, streams, wanted, timeout_s)
-                return await send_json(request, answer, share)
+                poll = self._poll(transport, streams, wanted, timeout_s)
+                return await send_json(request, await poll, share)
         except MessageError as error:
             return refuse_error(error)
 

@@ -63,9 +63,9 @@ class Responder:
         task = connection.task
         assert task is not None
         try:
+            response: StreamResponse | None = None
             request = self.request_factory(head, body, connection, writer, task)
             started = task.get_loop().time() if self._access_logger is not None else 0.0
-            response: StreamResponse | None = None
             try:
                 response = await self.handler(request)
                 if type(response) is Response and response.send_plain(request):
@@ -83,7 +83,11 @@ class Responder:
                 if self._access_logger is not None and self._access_logger.enabled:
                     took_s = task.get_loop().time() - started
                     self._access_logger.log(request, response, took_s)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            # The task keeps it, and the frames of its traceback, this one, too, hold the task and
+            # all that was to be sent: a cycle, which would wait for the collector.
+            del task, request, response
+            error.__traceback__ = None
             raise
         except (KeyboardInterrupt, SystemExit):
             # It ends the event loop, and that tells of it: asyncio need not, for the task.

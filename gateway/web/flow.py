@@ -112,6 +112,7 @@ class WriteFlow:
                 await waiter
             finally:
                 self._waiters.remove(waiter)
+                del waiter  # it holds an exception, whose traceback holds this frame: a cycle
 
     async def give_turn(self) -> None:
         """Let others have the event loop; raise PeerLeft where it turns out that the peer did.

@@ -1,11 +1,14 @@
 """Peers that break off, break rules or just stay: nothing of them is left, and no log of errors."""
 
+import gc
+import weakref
+
 import pytest
 
 from gateway.web.request import BaseRequest
 from gateway.web.response import Response, StreamResponse
 from gateway.web.websocket.response import WebSocketResponse
-from tests.gateway.web.ledger import reset, turns, watched
+from tests.gateway.web.ledger import eventually, reset, turns, watched
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123456789"
@@ -82,3 +85,28 @@ async def test_a_peer_may_say_everything_and_go_before_anybody_listens(kind: str
             end(attack.connect(CONVERSATIONS[kind]))
         await attack.ask(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         await turns()
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Not": "plain"}])
+@pytest.mark.parametrize("is_cancelling", [False, True])
+async def test_an_answer_is_forgotten_with_its_peer_not_when_the_collector_comes(
+    headers: dict[str, str], is_cancelling: bool
+) -> None:
+    answers: list[weakref.ref[Response]] = []
+
+    async def answer_much(_: BaseRequest) -> Response:
+        response = Response(body=bytes(16 << 20), headers=headers)
+        answers.append(weakref.ref(response))
+        return response
+
+    async with watched(answer_much, handler_cancellation=is_cancelling) as attack:
+        client = attack.connect(GET)
+        await eventually(lambda: len(answers) > 0)
+        await turns()
+        gc.disable()
+        try:
+            reset(client)
+            await attack.gone()
+            await eventually(lambda: answers[0]() is None)
+        finally:
+            gc.enable()
