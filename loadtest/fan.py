@@ -21,7 +21,7 @@ from loadtest.deliveries import Deliveries, Log
 from loadtest.errors import LoadError
 from loadtest.job import Job
 from loadtest.options import read_count, read_number
-from loadtest.payload import Payload
+from loadtest.payload import SMALLEST_BYTES, Payload
 from loadtest.recorder import Recorder, now_us
 from loadtest.result import Figure
 from loadtest.scenario import Totals
@@ -52,7 +52,7 @@ def add_fan_arguments(parser: argparse.ArgumentParser, defaults: FanOptions) -> 
     add("--in-flight", type=read_count, default=1, help="published at once; default: %(default)s")
     add(
         "--bytes",
-        type=read_count,
+        type=_read_size,
         default=64,
         help="data of each, 12 at the least; default: %(default)s",
     )
@@ -258,3 +258,10 @@ def _read_percent(text: str) -> int:
     if percent > 99:
         raise argparse.ArgumentTypeError(f"expected at most 99 percent, got {text!r}")
     return percent
+
+
+def _read_size(text: str) -> int:
+    size_bytes = read_count(text)
+    if size_bytes < SMALLEST_BYTES:
+        raise argparse.ArgumentTypeError(f"expected at least {SMALLEST_BYTES} bytes, got {text!r}")
+    return size_bytes

@@ -7,6 +7,7 @@ import random
 from typing import Final
 
 _DIGITS: Final = 10
+SMALLEST_BYTES: Final = _DIGITS + 2  # in quotes
 _WORDS: Final = (
     *("price", "order", "stock", "trade", "limit", "offer", "share", "market", "volume", "index"),
     *("north", "south", "table", "river", "green", "paper", "light", "stone", "cloud", "voice"),
@@ -15,14 +16,14 @@ _WORDS: Final = (
 
 
 class Payload:
-    """JSON texts of size_bytes, at the least 12: a string that begins with its number."""
+    """JSON texts of size_bytes, at the least SMALLEST_BYTES: a string that begins with its number."""
 
     def __init__(self, size_bytes: int) -> None:
         words = random.Random(size_bytes)  # the same ones in each run
         filler = ""
         while len(filler) < size_bytes:
             filler += f" {words.choice(_WORDS)} {words.randrange(1000)}"
-        self._filler = filler[: max(0, size_bytes - _DIGITS - 2)]
+        self._filler = filler[: max(0, size_bytes - SMALLEST_BYTES)]
 
     def text(self, number: int) -> str:
         """Return the text with that number."""

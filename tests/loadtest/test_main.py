@@ -108,6 +108,13 @@ def test_a_count_that_makes_no_sense_is_named(value: str) -> None:
     assert f"expected a whole number above 0, got '{value}'" in finished.stderr
 
 
+@pytest.mark.parametrize("scenario", ["fanout", "sse", "poll"])
+def test_data_that_cannot_hold_its_number_is_refused(scenario: str) -> None:
+    finished = run(scenario, "--bytes=11")
+    assert finished.returncode == 2
+    assert "expected at least 12 bytes, got '11'" in finished.stderr
+
+
 @pytest.mark.parametrize("scenario", NAMES)
 def test_each_scenario_explains_itself_by_examples(scenario: str) -> None:
     finished = run(scenario, "--help")
