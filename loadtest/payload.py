@@ -16,7 +16,7 @@ _WORDS: Final = (
 
 
 class Payload:
-    """JSON texts of size_bytes, at the least SMALLEST_BYTES: a string that begins with its number."""
+    """JSON texts of size_bytes, SMALLEST_BYTES at the least, that begin with their number."""
 
     def __init__(self, size_bytes: int) -> None:
         words = random.Random(size_bytes)  # the same ones in each run
