@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from loadtest.clients.connection import LoadConnection, Target
 from loadtest.clients.dialects import MASKING_KEY, Opening, mask_text, upgrade
-from loadtest.clients.wire import WireError, read_frame_head
+from loadtest.clients.wire import WireError, describe_close, read_frame_head
 from loadtest.errors import LoadError
 from protocol.cursor import Position
 from protocol.frames import CLOSE, PING, PONG, TEXT, encode_masked_frame
@@ -44,6 +44,7 @@ class Subscriber(LoadConnection):
         "_is_gap_owed",
         "_replies",
         "_skipped_bytes",
+        "_why_closed",
         "gap_count",
         "missed_count",
         "missing_count",
@@ -62,6 +63,7 @@ class Subscriber(LoadConnection):
         self._is_gap_owed = False
         self._replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._head = b""  # of a frame
+        self._why_closed = "no close frame"
         self._skipped_bytes = 0  # of the present message, still to come
         self._expected = 0
         self._arrived: asyncio.Future[None] | None = None
@@ -114,7 +116,7 @@ class Subscriber(LoadConnection):
 
     def lost(self) -> None:
         """Have whoever waits for a reply know."""
-        self._replies.put_nowait({"type": "closed"})
+        self._replies.put_nowait({"type": "closed", "why": self._why_closed})
 
     def arrive(self, count: int) -> None:
         """Take note of so many messages, the last of which is at position; for subclasses."""
@@ -190,6 +192,7 @@ class Subscriber(LoadConnection):
         if opcode == PING:
             self.asyncio_transport.write(encode_masked_frame(PONG, payload, MASKING_KEY))
         elif opcode == CLOSE:
+            self._why_closed = describe_close(payload)
             self.asyncio_transport.close()
         elif opcode == TEXT:
             push = json.loads(payload)

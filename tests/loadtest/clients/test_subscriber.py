@@ -182,8 +182,8 @@ async def test_what_no_gateway_sends_is_told_to_who_waits(frames: bytes, why: st
 
 async def test_a_close_is_followed_by_the_end_which_is_no_reply() -> None:
     subscriber, wire = make()
-    feed(subscriber, HEAD, encode_frame(CLOSE, b""))
+    feed(subscriber, HEAD, encode_frame(CLOSE, b"\x03\xf1too much"))
     assert wire.is_closed
     subscriber.connection_lost(None)
-    with pytest.raises(LoadError, match="closed"):
+    with pytest.raises(LoadError, match="'closed', 'why': '1009 too much'"):
         await subscriber.wait_reply("published")
