@@ -239,9 +239,9 @@ class WebSocket:
 
         Raises StateError after our close frame and where no compression was agreed upon.
         """
+        self._move(Act.SEND_FRAME)
         if self._deflate is None:
             raise StateError("no compression was agreed upon")
-        self._move(Act.SEND_FRAME)
         return encode_frame(opcode, self._deflate.compress(payload), rsv1=True)
 
     def forget_sent(self) -> None:
@@ -264,6 +264,7 @@ class WebSocket:
         """Hear that the socket is gone: nothing more is sent or received."""
         self._move(Act.LOSE)
         self._forget_received()
+        self._deflate = None  # up to 70 KiB, and its owner may wait for the collector
 
     def _move(self, act: Act) -> None:
         """Go where TRANSITIONS says that act leads; raise StateError if it says nothing."""

@@ -1,5 +1,6 @@
 """RFC 7692 section 6: compressed messages on one connection, at every cut."""
 
+import tracemalloc
 import zlib
 
 import pytest
@@ -182,6 +183,19 @@ def test_what_waits_is_forgotten_when_the_end_comes():
     websocket.lose()
     assert not websocket.is_behind
     assert websocket.feed(b"") == []
+
+
+def test_no_window_is_kept_once_the_peer_is_gone():
+    websocket = opened(1 << 20)
+    tracemalloc.start()
+    try:
+        websocket.feed(frame(TEXT, deflate_message(b"a" * 100_000), rsv1=True, fin=False))
+        websocket.send_deflated(TEXT, b"a" * 100_000)
+        websocket.lose()
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 8192  # a decompressor with its window has 40 KiB
 
 
 def test_what_is_sent_compressed_is_one_frame():
