@@ -75,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--subscribers", type=read_count, default=1000, help="default: %(default)s")
     add("--stalled", type=read_count, default=50, help="of them; default: %(default)s")
-    add("--megabytes", type=read_count, default=100, help="published; default: %(default)s")
+    add(
+        "--megabytes",
+        type=read_count,
+        default=100,
+        help="published; below 10 the log and the kernel may hold it all, and then a stalled one"
+        " without a gap is counted as a fault; default: %(default)s",
+    )
 
 
 def figures(totals: Totals, options: Options) -> list[Figure]:
