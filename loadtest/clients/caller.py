@@ -146,7 +146,7 @@ class Caller(LoadConnection):
 
     def decode(self, data: bytes) -> tuple[int, bool]:
         """Return how many replies data completes, and whether nothing of a next one has arrived."""
-        raise NotImplementedError
+        raise NotImplementedError  # each subclass knows its own kind of reply
 
     def lost(self) -> None:
         """Tell that there will be no further reply."""

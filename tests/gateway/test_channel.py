@@ -262,7 +262,7 @@ def test_who_was_not_written_to_because_a_write_broke_still_waits(channel: Chann
         member.transport.meanwhile = break_second
     publish(channel)
     begin_flush(channel)
-    with pytest.raises(ValueError):  # noqa: PT011 - as it was raised
+    with pytest.raises(ValueError):  # noqa: PT011 - the bare one that was raised above
         write(channel, 4)
     places = sorted((each.transport.write_count, *each.places) for each in members)
     assert places == 3 * [(0, "waiting")] + 2 * [(1, "live")]

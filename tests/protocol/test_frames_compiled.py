@@ -17,6 +17,7 @@ from protocol.errors import WebSocketError
 
 SOURCES = Path(__file__).parents[2] / "protocol"
 NAMES = ["frames", "websocket"]
+# Continuous integration runs these tests twice: plain first, then compiled, which it insists on.
 if_compiled = pytest.mark.skipif(not frames.IS_COMPILED, reason="the modules are plain Python")
 
 

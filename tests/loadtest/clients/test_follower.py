@@ -63,7 +63,7 @@ class Counting(Follower):
 def follow(stream: bytes, cuts: set[int], transcript: Transcript = SHORT) -> tuple[Counting, Wire]:
     """Return a follower of transcript that has received stream in pieces, and its wire."""
     follower, wire = Counting(Target("host", 80, "/ws", "ws://host/ws")), Wire()
-    follower.connection_made(wire)  # type: ignore[arg-type]
+    follower.connection_made(wire)  # type: ignore[arg-type]  # all that it calls of one
     ends = sorted({0, *cuts, len(stream)})
     pieces = [stream[start:end] for start, end in pairwise(ends)]
     for number, piece in enumerate([SWITCHING, *pieces]):

@@ -54,7 +54,7 @@ class Noting(Subscriber):
 
 def make(position: Position | None = None) -> tuple[Noting, Wire]:
     subscriber, wire = Noting(position), Wire()
-    subscriber.connection_made(wire)  # type: ignore[arg-type]
+    subscriber.connection_made(wire)  # type: ignore[arg-type]  # all that it calls of one
     wire.written = b""
     return subscriber, wire
 
